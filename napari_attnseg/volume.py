@@ -1,0 +1,310 @@
+"""A volume and its place in the patient; every axis reversal and every RAS/LPS flip lives here.
+
+One convention: arrays are ``(C, D, H, W)``, indexed ``[c, k, j, i]``; affines are those of NIfTI,
+4x4 float64, from voxel ``(i, j, k)`` to world RAS in mm. Spacing and orientation are derived from
+the affine, never stored beside it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.orientations import (
+    apply_orientation,
+    axcodes2ornt,
+    inv_ornt_aff,
+    io_orientation,
+    ornt_transform,
+)
+
+from napari_attnseg.axes import Size, Spacing
+
+SAME_GRID_TOLERANCE = 0.02
+"""Two grids are one where no corner is further apart than this fraction of the smallest voxel."""
+
+
+class GridMismatchError(ValueError):
+    """Two volumes that should share a grid do not; the message says by how much."""
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Where voxels lie: their number along D, H, W and the affine that places them.
+
+    Args:
+        shape_dhw: Voxels along D, H and W.
+        affine: 4x4, voxel ``(i, j, k)`` to world RAS in mm.
+
+    Raises:
+        ValueError: If the affine is not finite, or not invertible, or a size is not positive.
+    """
+
+    shape_dhw: Size
+    affine: np.ndarray
+
+    def __post_init__(self) -> None:
+        shape = tuple(int(n) for n in self.shape_dhw)
+        affine = np.array(self.affine, dtype=np.float64)
+        if len(shape) != 3 or min(shape) < 1:
+            raise ValueError(f"A grid needs three positive sizes; found {self.shape_dhw}.")
+        if affine.shape != (4, 4) or not np.isfinite(affine).all():
+            raise ValueError("The affine must be 4x4 and finite; the header is damaged.")
+        if abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+            raise ValueError("The affine gives voxels no volume; the header is damaged.")
+        affine.flags.writeable = False
+        object.__setattr__(self, "shape_dhw", shape)
+        object.__setattr__(self, "affine", affine)
+
+    @property
+    def spacing_dhw(self) -> Spacing:
+        """Voxel size in mm along D, H and W."""
+        i, j, k = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(k), float(j), float(i)
+
+    @property
+    def voxel_volume_ml(self) -> float:
+        """Volume of one voxel in mL, sheared grids included."""
+        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
+
+    @property
+    def orientation(self) -> str:
+        """Direction in which i, j and k grow, as three letters such as ``"RAS"``."""
+        return "".join(nib.aff2axcodes(self.affine))
+
+    @property
+    def is_oblique(self) -> bool:
+        """Whether an axis leaves its world axis by more than a thousandth of its length."""
+        directions = self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)
+        return bool((np.abs(directions).max(axis=0) < 1 - 1e-6).any())
+
+    def world(self, voxels_dhw: np.ndarray) -> np.ndarray:
+        """Return world RAS mm, ``(..., 3)``, of voxel coordinates ``(..., 3)`` along D, H, W."""
+        ijk = np.asarray(voxels_dhw, dtype=np.float64)[..., ::-1]
+        return ijk @ self.affine[:3, :3].T + self.affine[:3, 3]
+
+    def voxel(self, world_ras: np.ndarray) -> np.ndarray:
+        """Return voxel coordinates along D, H, W of world RAS mm; the inverse of `world`."""
+        inverse = np.linalg.inv(self.affine)
+        ijk = np.asarray(world_ras, dtype=np.float64) @ inverse[:3, :3].T + inverse[:3, 3]
+        return ijk[..., ::-1]
+
+    def corners(self) -> np.ndarray:
+        """Return the world positions, ``(8, 3)``, of the centres of the corner voxels."""
+        ends = np.array([[0, n - 1] for n in self.shape_dhw])
+        voxels = np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(8, 3)
+        return self.world(voxels)
+
+    def difference(self, other: Grid) -> str | None:
+        """Return in words how another grid differs from this one, or None if they are the same."""
+        if self.shape_dhw != other.shape_dhw:
+            return f"the sizes are {_times(self.shape_dhw)} and {_times(other.shape_dhw)} voxels"
+        apart = np.linalg.norm(self.corners() - other.corners(), axis=1).max()
+        if apart <= SAME_GRID_TOLERANCE * min(self.spacing_dhw):
+            return None
+        if self.orientation != other.orientation:
+            return (
+                f"the voxels are stored in the orders {self.orientation} and {other.orientation}, "
+                f"{apart:.1f} mm apart at a corner"
+            )
+        mine, theirs = np.array(self.spacing_dhw), np.array(other.spacing_dhw)
+        if not np.allclose(mine, theirs, rtol=1e-3):
+            return f"the voxel sizes are {_times(mine.round(4))} and {_times(theirs.round(4))} mm"
+        shift = other.corners()[0] - self.corners()[0]
+        steps = ", ".join(f"{mm:+.2f} mm {way}" for mm, way in zip(shift, _WAYS, strict=True))
+        return f"the positions differ by up to {apart:.2f} mm (first voxel: {steps})"
+
+    def strided(self, shape_dhw: Size, stride_dhw: Spacing, offset_dhw: Spacing) -> Grid:
+        """Return the grid whose voxel u lies at voxel ``offset + stride * u`` of this one."""
+        step = np.eye(4)
+        step[:3, :3] = np.diag(tuple(stride_dhw)[::-1])
+        step[:3, 3] = tuple(offset_dhw)[::-1]
+        return Grid(shape_dhw, self.affine @ step)
+
+    def resized(self, shape_dhw: Size) -> Grid:
+        """Return a grid of another size that covers exactly the same box."""
+        stride = tuple(a / b for a, b in zip(self.shape_dhw, shape_dhw, strict=True))
+        offset = tuple((s - 1) / 2 for s in stride)
+        return self.strided(shape_dhw, stride, offset)  # type: ignore[arg-type]
+
+    def cropped(self, start_dhw: Size, shape_dhw: Size) -> Grid:
+        """Return the part that starts at a voxel; a negative start pads."""
+        return self.strided(shape_dhw, (1.0, 1.0, 1.0), start_dhw)
+
+    def reoriented(self, orientation: str) -> Grid:
+        """Return the same voxels in another storage order, such as ``"RAS"``."""
+        change = ornt_transform(io_orientation(self.affine), axcodes2ornt(orientation))
+        shape_ijk = self.shape_dhw[::-1]
+        size = [0, 0, 0]
+        for source, (target, _) in enumerate(change):
+            size[int(target)] = shape_ijk[source]
+        i, j, k = size
+        return Grid((k, j, i), self.affine @ inv_ornt_aff(change, shape_ijk))
+
+
+@dataclass(frozen=True, eq=False)
+class Storage:
+    """What a file says beyond voxels and place, kept so that writing back is exact.
+
+    Args:
+        ndim: Dimensions of the stored array: 2, 3 or 4.
+        dtype: Stored type as numpy names it, before any scaling.
+        qform: 4x4 in RAS mm, or None.
+        qform_code: NIfTI code, 0 for unknown.
+        sform: 4x4 in RAS mm, or None.
+        sform_code: NIfTI code, 0 for unknown.
+        units: Names of the units of space and time.
+        format: Name of the format that the file had.
+        extra: Anything else that the format's writer wants back.
+    """
+
+    ndim: int = 3
+    dtype: str = "float32"
+    qform: np.ndarray | None = None
+    qform_code: int = 0
+    sform: np.ndarray | None = None
+    sform_code: int = 0
+    units: tuple[str, str] = ("mm", "sec")
+    format: str = "nifti"
+    extra: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """Voxels with their place in the patient.
+
+    Args:
+        data: ``(C, D, H, W)``; a label map or mask has one channel and an integer type.
+        affine: 4x4, voxel ``(i, j, k)`` to world RAS in mm.
+        storage: How the file held it; None for a volume made in memory.
+        classes: Names of label values, where they are known.
+        channels: Names of the channels, such as ``("T1", "FLAIR")``, where they are known.
+
+    Raises:
+        ValueError: If the data have not four axes or the affine places nothing.
+    """
+
+    data: np.ndarray
+    affine: np.ndarray
+    storage: Storage | None = None
+    classes: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
+    channels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.data.ndim != 4:
+            raise ValueError(
+                f"A volume has the axes (C, D, H, W); found {self.data.ndim} axes. "
+                "Use array[None] for a single channel."
+            )
+        object.__setattr__(self, "affine", self.grid.affine)
+
+    @property
+    def grid(self) -> Grid:
+        """Sizes and place, without the voxels."""
+        return Grid(self.data.shape[1:], self.affine)  # type: ignore[arg-type]
+
+    @property
+    def shape_dhw(self) -> Size:
+        """Voxels along D, H and W."""
+        return self.grid.shape_dhw
+
+    @property
+    def spacing_dhw(self) -> Spacing:
+        """Voxel size in mm along D, H and W."""
+        return self.grid.spacing_dhw
+
+    @property
+    def orientation(self) -> str:
+        """Direction in which i, j and k grow, as three letters such as ``"RAS"``."""
+        return self.grid.orientation
+
+    def replace(self, **changes: Any) -> Volume:
+        """Return a copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def on_grid(self, data: np.ndarray, **changes: Any) -> Volume:
+        """Return other voxels, ``(D, H, W)`` or ``(C, D, H, W)``, on this volume's grid.
+
+        The storage facts come along, with the new type, so the result is written the way this
+        volume's file was.
+
+        Raises:
+            GridMismatchError: If the sizes differ.
+        """
+        data = data[None] if data.ndim == 3 else data
+        if data.shape[1:] != self.data.shape[1:]:
+            raise GridMismatchError(
+                f"An array of {_times(data.shape[1:])} voxels does not fit a grid of "
+                f"{_times(self.shape_dhw)}."
+            )
+        storage = self.storage
+        if storage is not None:
+            ndim = 4 if data.shape[0] > 1 else min(storage.ndim, 3)
+            storage = dataclasses.replace(storage, dtype=str(data.dtype), ndim=ndim)
+        return Volume(data, self.affine, storage=storage, **changes)
+
+    def reoriented(self, orientation: str) -> Volume:
+        """Return the same voxels at the same places in another storage order, without copying."""
+        change = ornt_transform(io_orientation(self.affine), axcodes2ornt(orientation))
+        array = apply_orientation(self.data.transpose(3, 2, 1, 0), change)  # (i, j, k, C)
+        affine = self.affine @ inv_ornt_aff(change, self.data.shape[:0:-1])
+        return self.replace(data=array.transpose(3, 2, 1, 0), affine=affine, storage=None)
+
+
+def require_same_grid(first: Grid, second: Grid, *, names: tuple[str, str]) -> None:
+    """Raise a `GridMismatchError` that says how two grids differ, if they do."""
+    how = first.difference(second)
+    if how is not None:
+        raise GridMismatchError(
+            f"The {names[0]} and the {names[1]} are on different grids: {how}. "
+            f"Resample one onto the other, or check that they belong together."
+        )
+
+
+def affine_for_itk(affine: np.ndarray) -> np.ndarray:
+    """Return the affine with world LPS, as ITK and DICOM count it; its own inverse."""
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+
+
+def display_scale(grid: Grid) -> tuple[float, float, float]:
+    """Return mm per voxel along D, H, W with the signs that show a volume the radiological way.
+
+    A canvas draws its rows downwards and its columns to the right. Superior and anterior belong
+    at the top, the patient's right at the left, so axes that grow towards R, A or S are drawn
+    backwards.
+    """
+    letters = grid.orientation[::-1]
+    sizes = zip(grid.spacing_dhw, letters, strict=True)
+    d, h, w = (-mm if letter in "RAS" else mm for mm, letter in sizes)
+    return d, h, w
+
+
+def display_place(grid: Grid, reference: Grid) -> tuple[Spacing, Spacing]:
+    """Return the scale and translation that show a grid over a reference shown by `display_scale`.
+
+    Both grids must be stored in the same axis order and directions.
+
+    Raises:
+        GridMismatchError: If their axes are not parallel.
+    """
+    step = np.linalg.inv(reference.affine) @ grid.affine
+    linear = step[:3, :3]
+    if not np.allclose(linear, np.diag(np.diag(linear)), atol=1e-4 * np.abs(linear).max()):
+        raise GridMismatchError("The two grids are turned against each other; resample one.")
+    scale = np.array(display_scale(reference))
+    stride, offset = np.diag(linear)[::-1], step[:3, 3][::-1]
+    d, h, w = (float(x) for x in scale * stride)
+    at_d, at_h, at_w = (float(x) for x in scale * offset)
+    return (d, h, w), (at_d, at_h, at_w)
+
+
+_WAYS = ("right", "anterior", "superior")
+
+
+def _times(sizes: Any) -> str:
+    return " x ".join(f"{float(n):g}" for n in sizes)
