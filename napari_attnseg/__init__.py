@@ -20,18 +20,18 @@ _WHERE = {
     "ModelConfig": "config",
     "load_run": "inference",
     "predict": "inference",
-    "explain": "explain",
-    "explain_tensor": "explain",
+    "explain": "explanation",
+    "explain_tensor": "explanation",
     "evaluate": "evaluation",
 }
 
-__all__ = ["__version__", *_WHERE]  # noqa: PLE0604
+__all__ = ["__version__", *_WHERE]
 
 if TYPE_CHECKING:
     from napari_attnseg.config import ModelConfig as ModelConfig
     from napari_attnseg.evaluation import evaluate as evaluate
-    from napari_attnseg.explain import explain as explain
-    from napari_attnseg.explain import explain_tensor as explain_tensor
+    from napari_attnseg.explanation import explain as explain
+    from napari_attnseg.explanation import explain_tensor as explain_tensor
     from napari_attnseg.inference import load_run as load_run
     from napari_attnseg.inference import predict as predict
     from napari_attnseg.io import read_volume as read_volume

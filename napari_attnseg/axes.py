@@ -1,4 +1,4 @@
-"""Names of tensor axes and the types of sizes and spacings, so that no number stands for an axis."""
+"""Names of tensor axes, and the types of sizes and spacings: no number stands for an axis."""
 
 BATCH = 0
 CHANNEL = 1

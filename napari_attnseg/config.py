@@ -20,7 +20,7 @@ class ConfigError(ValueError):
 def setting(
     default: Any,
     *,
-    help: str,  # noqa: A002 - the word that every form and command line uses
+    help: str,
     minimum: float | None = None,
     maximum: float | None = None,
     choices: Sequence[Any] | None = None,
