@@ -1,1 +1,24 @@
-"""Io."""
+"""Read and write volumes with their whole geometry; one file per format in ``formats/``."""
+
+from __future__ import annotations
+
+from napari_attnseg.io.atomic import atomic_write
+from napari_attnseg.io.describe import describe, describe_all
+from napari_attnseg.io.format import FORMATS, VolumeError, known_suffix, known_suffixes, stem
+from napari_attnseg.io.labels import as_label_map, looks_like_labels
+from napari_attnseg.io.volumes import read_volume, write_volume
+
+__all__ = [
+    "FORMATS",
+    "VolumeError",
+    "as_label_map",
+    "atomic_write",
+    "describe",
+    "describe_all",
+    "known_suffix",
+    "known_suffixes",
+    "looks_like_labels",
+    "read_volume",
+    "stem",
+    "write_volume",
+]
