@@ -1,0 +1,168 @@
+"""What there is to choose from, and what a choice is, without making any weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from napari_attnseg.config import ModelConfig
+from napari_attnseg.models.attention import ATTENTION, AttentionModule
+from napari_attnseg.models.backbones import BACKBONES, Backbone
+from napari_attnseg.models.build import build_model, why_dims_not, why_site_not
+from napari_attnseg.models.contract import SegmentationModel
+from napari_attnseg.models.networks import NETWORKS
+from napari_attnseg.models.recording import AttentionMap
+from napari_attnseg.models.sites import AttentionSite
+
+
+def list_models() -> dict[str, Any]:
+    """Return backbones, attention modules, networks and every pair, ready for JSON.
+
+    A pair has the places that its backbone offers and its attention suits; without any, or where
+    some are refused, `reason` is a sentence that says why, and None otherwise.
+    """
+    return {
+        "backbones": [_backbone(name) for name in BACKBONES],
+        "attentions": [_attention(name) for name in ATTENTION],
+        "networks": [_network(name) for name in NETWORKS],
+        "pairs": [
+            _pair(backbone, attention, dims)
+            for backbone in BACKBONES
+            for attention in ATTENTION
+            for dims in (2, 3)
+        ],
+    }
+
+
+def describe_model(config: ModelConfig) -> dict[str, Any]:
+    """Return what a configuration builds, ready for JSON, for the drawing in the window.
+
+    ``levels`` are in the order of execution. ``receptive_field_dhw`` counts input voxels seen
+    through convolutions and pooling; attention may see everything.
+    ``attention`` names the attended places on that level's grid, such as ``"skip0.gate"``.
+
+    Raises:
+        ModelError: If it cannot be built.
+    """
+    model = _on_meta(config)
+    return {
+        "parameters": count_parameters(model),
+        "size_multiple": list(model.size_multiple),
+        "context_margin": list(model.context_margin),
+        "layers": model.layer_names,
+        "levels": [_level(model, name) for name in model.layer_names],
+    }
+
+
+def count_parameters(module: torch.nn.Module) -> int:
+    """Return the number of weights that can be trained."""
+    return sum(one.numel() for one in module.parameters() if one.requires_grad)
+
+
+def _on_meta(config: ModelConfig) -> SegmentationModel:
+    with torch.device("meta"):
+        return build_model(config)
+
+
+def _backbone(name: str) -> dict[str, Any]:
+    backbone = BACKBONES[name]
+    return {
+        "name": name,
+        "title": backbone.title,
+        "summary": backbone.summary,
+        "dims": list(backbone.dims),
+        "sites": list(backbone.sites),
+        "presets": [
+            _preset(name, backbone, preset, dims)
+            for preset in backbone.presets
+            for dims in backbone.dims
+        ],
+    }
+
+
+def _preset(name: str, backbone: Backbone, preset: str, dims: int) -> dict[str, Any]:
+    facts = backbone.presets[preset]
+    config = ModelConfig(
+        backbone=name,
+        dims=dims,
+        in_channels=facts.in_channels,
+        out_channels=facts.out_channels,
+        preset=preset,
+    )
+    return {
+        "name": preset,
+        "summary": facts.summary,
+        "dims": dims,
+        "in_channels": facts.in_channels,
+        "out_channels": facts.out_channels,
+        "parameters": count_parameters(_on_meta(config)),
+    }
+
+
+def _attention(name: str) -> dict[str, Any]:
+    attention = ATTENTION[name]
+    return {
+        "name": name,
+        "title": attention.title,
+        "summary": (attention.__doc__ or "").strip().splitlines()[0],
+        "dims": list(attention.dims),
+        "sites": list(attention.sites),
+        "default_sites": list(attention.default_sites),
+        "kinds": list(attention.kinds),
+        "needs_context": attention.needs_context,
+        "options": attention.options(),
+    }
+
+
+def _network(name: str) -> dict[str, Any]:
+    network = NETWORKS[name]
+    config = network.config.to_dict()
+    parameters = count_parameters(_on_meta(network.config))
+    return {"name": name, "summary": network.summary, **config, "parameters": parameters}
+
+
+def _pair(backbone_name: str, attention_name: str, dims: int) -> dict[str, Any]:
+    backbone, attention = BACKBONES[backbone_name], ATTENTION[attention_name]
+    sites, reason = _places(backbone, attention)
+    refusal = why_dims_not(backbone, attention, dims)
+    if refusal:
+        sites, reason = [], refusal
+    return {
+        "backbone": backbone_name,
+        "attention": attention_name,
+        "dims": dims,
+        "sites": sites,
+        "reason": reason,
+    }
+
+
+def _places(backbone: Backbone, attention: type[AttentionModule]) -> tuple[list[str], str | None]:
+    whys = {site: why_site_not(backbone, attention, site) for site in backbone.sites}
+    refused = [why for why in whys.values() if why]
+    return [site for site, why in whys.items() if not why], refused[0] if refused else None
+
+
+def _level(model: SegmentationModel, name: str) -> dict[str, Any]:
+    grid = model.layer_grid(name, model.size_multiple)
+    sites = [one for one in model.modules() if isinstance(one, AttentionSite)]
+    return {
+        "name": name,
+        "channels": model.layers[name].channels,
+        "stride_dhw": list(grid.stride_dhw),
+        "offset_dhw": list(grid.offset_dhw),
+        "receptive_field_dhw": list(grid.field_dhw),
+        "parameters": count_parameters(model.layer(name)),
+        "attention": [
+            f"{site.name}.{site.attention}"
+            for site in sites
+            if site.layer == name and site.module is not None
+        ],
+        "maps": [
+            f"{site.name}.{site.attention}.{marker.name}"
+            for site in sites
+            if site.layer == name
+            for marker in site.modules()
+            if isinstance(marker, AttentionMap)
+        ],
+    }

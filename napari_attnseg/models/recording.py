@@ -1,0 +1,165 @@
+"""Attention maps leave a network through markers, which do nothing unless someone records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from napari_attnseg.axes import CHANNEL, Size
+from napari_attnseg.models.contract import ModelError, SegmentationModel
+from napari_attnseg.models.sites import AttentionSite
+
+KINDS = ("channel", "spatial", "slice", "axis", "radix", "affinity", "transform", "position")
+VOLUME_KINDS = ("spatial", "slice", "axis")
+"""Kinds that can be shown on the image; the others are numbers or rows."""
+
+
+class AttentionMap(nn.Module):
+    """Marks the place in an attention module where a map can be seen.
+
+    The tensors of kinds channel, spatial, slice and axis broadcast over the tensor that the
+    module attends to: ``(B, C, 1, 1, 1)``, ``(B, 1, d, h, w)``, ``(B, C, d, 1, 1)``... A position
+    marker is given query and key, ``(B, c, d, h, w)`` each, and no N x N matrix is made.
+
+    Args:
+        kind: One of `KINDS`.
+        name: What tells the markers of one module apart; the kind when empty.
+        bounds: Smallest and largest value that the map can have, where there are such.
+    """
+
+    def __init__(
+        self, kind: str, name: str = "", bounds: tuple[float, float] | None = (0.0, 1.0)
+    ) -> None:
+        super().__init__()
+        if kind not in KINDS:
+            raise ValueError(f"{kind!r} is no kind of attention map; use {', '.join(KINDS)}.")
+        self.kind = kind
+        self.name = name or kind
+        self.bounds = bounds
+
+    @property
+    def is_recording(self) -> bool:
+        """Return whether someone looks, so that what only serves to be seen may be computed."""
+        return bool(self._forward_hooks)
+
+    def forward(self, tensor: Tensor, *others: Tensor) -> Tensor:
+        return tensor
+
+    def extra_repr(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class RecordedMap:
+    """One attention map of one forward pass.
+
+    Args:
+        name: Place, module and marker, such as ``"encoder0.se.channel"``.
+        kind: One of `KINDS`.
+        layer: Name of the layer on whose grid the map lies.
+        tensor: As the marker was given it, with the slices of a 2-D network unfolded:
+            ``(B, C, D, h, w)``. Channel weights are ``(B, C, 1, 1, 1)``, or
+            ``(B, C, D, 1, 1)`` in a 2-D network.
+        bounds: Smallest and largest value that the map can have, or None.
+        size: Voxels along D, H and W of the tensor that was attended to.
+        key: Of the position kind, whose `tensor` is the query.
+    """
+
+    name: str
+    kind: str
+    layer: str
+    tensor: Tensor
+    bounds: tuple[float, float] | None
+    size: Size
+    key: Tensor | None = None
+
+    def volume(self) -> Tensor:
+        """Return the mean over channels on the layer's grid, ``(B, 1, d, h, w)``.
+
+        Raises:
+            ModelError: If this kind of map is no volume.
+        """
+        if self.kind not in VOLUME_KINDS:
+            raise ModelError(f"{self.name} is of kind {self.kind}, which is not a volume.")
+        mean = self.tensor.mean(dim=CHANNEL, keepdim=True)
+        return mean.expand(-1, -1, *self.size)
+
+    def numbers(self) -> Tensor:
+        """Return one number per channel, ``(B, C)``: the mean over slices and voxels."""
+        return self.tensor.flatten(2).mean(dim=2)
+
+    def row(self, voxel_dhw: Size) -> Tensor:
+        """Return what one voxel of the layer attends to, ``(B, 1, d, h, w)``, which sums to 1.
+
+        Raises:
+            ModelError: If this is not a map of the position kind.
+        """
+        if self.key is None:
+            raise ModelError(f"{self.name} is of kind {self.kind}, which has no rows.")
+        d, h, w = voxel_dhw
+        energy = torch.einsum("bc,bcn->bn", self.tensor[:, :, d, h, w], self.key.flatten(2))
+        return energy.softmax(dim=1).unflatten(1, (1, *self.key.shape[2:]))
+
+
+@contextmanager
+def record(model: SegmentationModel) -> Iterator[list[RecordedMap]]:
+    """Record the attention maps of each forward pass in this context, in the order of execution.
+
+    Nothing is kept on the model, and its outputs are unchanged.
+
+    Args:
+        model: A network, or one whose attention has been replaced by the identity.
+
+    Yields:
+        A list that forward passes append to.
+    """
+    recorded: list[RecordedMap] = []
+    batch = [1]
+    handles: list[Any] = [
+        model.register_forward_pre_hook(lambda _, args: batch.__setitem__(0, args[0].shape[0]))
+    ]
+    for site in model.modules():
+        if isinstance(site, AttentionSite):
+            handles += _watch(site, model, batch, recorded)
+    try:
+        yield recorded
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _watch(
+    site: AttentionSite, model: SegmentationModel, batch: list[int], recorded: list[RecordedMap]
+) -> list[Any]:
+    size: list[Size] = [(1, 1, 1)]
+
+    def unfolded(tensor: Tensor) -> Tensor:
+        return model.unfold(tensor.detach().float(), batch[0])
+
+    def note_size(_: nn.Module, args: tuple[Tensor, ...]) -> None:
+        size[0] = cast("Size", tuple(model.unfold(args[0], batch[0]).shape[2:]))
+
+    def keep(marker: nn.Module, args: tuple[Tensor, ...], _: Tensor) -> None:
+        marked = cast("AttentionMap", marker)
+        recorded.append(
+            RecordedMap(
+                name=f"{site.name}.{site.attention}.{marked.name}",
+                kind=marked.kind,
+                layer=site.layer,
+                tensor=unfolded(args[0]),
+                bounds=marked.bounds,
+                size=size[0],
+                key=unfolded(args[1]) if len(args) > 1 else None,
+            )
+        )
+
+    markers = [one for one in site.modules() if isinstance(one, AttentionMap)]
+    return [
+        site.register_forward_pre_hook(note_size),
+        *(marker.register_forward_hook(keep) for marker in markers),
+    ]

@@ -1,0 +1,247 @@
+"""The U-Net that the 2-D, 3-D and planned U-Nets are settings of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from napari_attnseg.axes import CHANNEL, Size
+from napari_attnseg.config import Config, ModelConfig, setting
+from napari_attnseg.models import blocks
+from napari_attnseg.models.contract import (
+    Auxiliary,
+    Criterion,
+    LayerGrid,
+    MakeAttention,
+    ModelError,
+    ModelOutput,
+    SegmentationModel,
+)
+
+
+@dataclass(frozen=True)
+class UNetOptions(Config):
+    """What U-Nets differ in. Levels count from 0, full resolution; the last is the bottleneck."""
+
+    widths: tuple[int, ...] = setting((32, 64, 128, 256), help="Channels of each level")
+    strides: tuple[Any, ...] = setting(
+        (), help="Step into each level along D, H and W, first (1, 1, 1); none means 2 everywhere"
+    )
+    kernels: tuple[Any, ...] = setting(
+        (), help="Kernel of each level along D, H and W; none means 3 everywhere"
+    )
+    norm: str = setting(
+        "instance", help="Normalisation", choices=("batch", "instance", "group", "none")
+    )
+    activation: str = setting("leaky", help="Activation", choices=("relu", "leaky", "prelu"))
+    order: str = setting(
+        "cna",
+        help="Convolution, normalisation, activation: the norm may be last",
+        choices=("cna", "can"),
+    )
+    first_conv: str = setting(
+        "full", help="Channels of an encoder block's first convolution", choices=("full", "half")
+    )
+    conv_bias: bool = setting(True, help="Bias of 3x3 convolutions")
+    up: str = setting(
+        "deconv", help="How maps get larger", choices=("deconv", "nearest", "linear")
+    )
+    up_channels: str = setting(
+        "skip", help="Channels after a deconvolution", choices=("skip", "keep")
+    )
+    up_bias: bool = setting(True, help="Bias of deconvolutions")
+    dropout: float = setting(
+        0.0, help="Dropout at the end of the two deepest blocks", minimum=0.0, maximum=0.95
+    )
+    encoder_site: str = setting(
+        "block",
+        help="Attend at the end of encoder blocks, or on what is pooled from them",
+        choices=("block", "pooled"),
+    )
+    deep_supervision: bool = setting(False, help="Also learn from the coarser decoder levels")
+
+
+class Stage(nn.Module):
+    """A block of convolutions with what follows it: dropout and attention."""
+
+    def __init__(self, block: nn.Module, attention: nn.Module, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.block = block
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.attention = attention
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.attention(self.dropout(self.block(x)))
+
+
+class Join(nn.Module):
+    """Joins a skip connection with the coarser map, each attended to where attention sits."""
+
+    def __init__(self, skip: nn.Module, up: nn.Module, concat: nn.Module) -> None:
+        super().__init__()
+        self.skip = skip
+        self.up = up
+        self.concat = concat
+
+    def forward(self, skip: Tensor, coarser: Tensor) -> Tensor:
+        joined = torch.cat([self.skip(skip, coarser), self.up(coarser)], dim=CHANNEL)
+        return self.concat(joined)
+
+
+class UNet(SegmentationModel):
+    """Encoder, bottleneck and decoder of two convolutions a level, joined by skips."""
+
+    def __init__(
+        self, config: ModelConfig, options: UNetOptions, make_attention: MakeAttention
+    ) -> None:
+        strides = _strides(options, config.dims)
+        multiple = tuple(math.prod(axis) for axis in zip(*strides, strict=True))
+        super().__init__(config, size_multiple=cast("Size", multiple))
+        self.options = options
+        self.strides = strides
+        self.kernels = _kernels(options, config.dims)
+        self.depth = len(options.widths) - 1
+        self.downs, self.joins = nn.ModuleDict(), nn.ModuleDict()
+        self._build_encoder(make_attention)
+        self._build_decoder(make_attention)
+        top = options.widths[0]
+        self.head_attention = make_attention("head", 0, top, layer="decoder0")
+        self.head = blocks.conv(self.dims, top, config.out_channels, 1)
+        self.side_heads = nn.ModuleDict(self._side_heads())
+
+    def network(self, x: Tensor) -> tuple[Tensor, Auxiliary]:
+        skips, sides = [], []
+        for level in range(self.depth):
+            skips.append(self.stages[f"encoder{level}"](x))
+            x = self.downs[f"{level}"](skips[-1])
+        x = self.stages["bottleneck"](x)
+        for level in reversed(range(self.depth)):
+            x = self.stages[f"decoder{level}"](self.joins[f"{level}"](skips.pop(), x))
+            if self.training and f"{level}" in self.side_heads:
+                sides.append(self.side_heads[f"{level}"](x))
+        logits = self.head(self.head_attention(x))
+        return logits, {"deep_supervision": sides[::-1]} if sides else {}
+
+    def auxiliary_loss(self, output: ModelOutput, target: Tensor, criterion: Criterion) -> Tensor:
+        """Return the mean loss of the logits and, weighing half at each level, the coarser ones."""
+        maps = [output.logits, *output.auxiliary.get("deep_supervision", [])]
+        weights = [0.5**level for level in range(len(maps))]
+        losses = [w * criterion(one, target) for w, one in zip(weights, maps, strict=True)]
+        return torch.stack(losses).sum() / sum(weights)
+
+    def _build_encoder(self, attend: MakeAttention) -> None:
+        grid, channels = LayerGrid(), self.config.in_channels
+        for level, width in enumerate(self.options.widths):
+            stride, name = self.strides[level], self._encoder_name(level)
+            grid = grid.after(stride, stride, (0, 0, 0))
+            grid = grid.after(self.kernels[level]).after(self.kernels[level])
+            if level:
+                self.downs[f"{level - 1}"] = self._down(level, channels, attend)
+            is_half = self.options.first_conv == "half"
+            first = max(width // 2, channels) if is_half else width
+            block = self._block(level, channels, first)
+            dropout = self.options.dropout if level >= self.depth - 1 else 0.0
+            stage = Stage(block, self._block_attention(level, attend), dropout)
+            self.add_layer(name, stage, grid, width)
+            channels = width
+
+    def _block_attention(self, level: int, attend: MakeAttention) -> nn.Module:
+        width, name = self.options.widths[level], self._encoder_name(level)
+        if level == self.depth:
+            return attend("bottleneck", level, width, layer=name)
+        if self.options.encoder_site == "pooled":
+            return nn.Identity()
+        return attend("encoder", level, width, layer=name)
+
+    def _down(self, level: int, channels: int, attend: MakeAttention) -> nn.Module:
+        """Return what leads into a level from the one above."""
+        pool = blocks.max_pool(self.dims, self.strides[level])
+        if self.options.encoder_site == "block":
+            return pool
+        name = self._encoder_name(level)
+        return nn.Sequential(pool, attend("encoder", level - 1, channels, layer=name))
+
+    def _build_decoder(self, attend: MakeAttention) -> None:
+        seen = self.layers["bottleneck"].grid
+        for level in reversed(range(self.depth)):
+            name, width = f"decoder{level}", self.options.widths[level]
+            joined = self._build_join(level, attend)
+            attention = attend("decoder", level, width, layer=name)
+            # A decoder level lies on the grid of the encoder level that it joins.
+            own = self.layers[f"encoder{level}"].grid
+            seen = LayerGrid(own.stride_dhw, own.offset_dhw, seen.field_dhw)
+            seen = seen.after(self.kernels[level]).after(self.kernels[level])
+            self.add_layer(name, Stage(self._block(level, joined, width), attention), seen, width)
+
+    def _build_join(self, level: int, attend: MakeAttention) -> int:
+        """Add the join above a decoder block, and return the channels that it gives."""
+        options, stride = self.options, self.strides[level + 1]
+        width, deeper = options.widths[level], options.widths[level + 1]
+        if options.up == "deconv":
+            risen = width if options.up_channels == "skip" else deeper
+            up = blocks.up_conv(self.dims, deeper, risen, stride, bias=options.up_bias)
+        else:
+            risen, up = deeper, blocks.upsample(self.dims, stride, options.up)
+        skip = attend("skip", level, width, layer=f"encoder{level}", context_channels=deeper)
+        concat = attend("concat", level, width + risen, layer=f"decoder{level}")
+        self.joins[f"{level}"] = Join(skip, up, concat)
+        return width + risen
+
+    def _block(self, level: int, channels: int, first: int) -> nn.Sequential:
+        kernel, width, options = self.kernels[level], self.options.widths[level], self.options
+        style = blocks.UnitStyle(
+            options.norm, options.activation, options.order, options.conv_bias
+        )
+        return nn.Sequential(
+            blocks.conv_unit(self.dims, channels, first, kernel, style),
+            blocks.conv_unit(self.dims, first, width, kernel, style),
+        )
+
+    def _side_heads(self) -> dict[str, nn.Module]:
+        heads: dict[str, nn.Module] = {}
+        stride: Size = (1, 1, 1)
+        for level in range(1, self.depth if self.options.deep_supervision else 0):
+            steps = zip(stride, self.strides[level], strict=True)
+            stride = cast("Size", tuple(a * b for a, b in steps))
+            channels, out = self.options.widths[level], self.config.out_channels
+            score = blocks.conv(self.dims, channels, out, 1)
+            heads[f"{level}"] = nn.Sequential(score, blocks.upsample(self.dims, stride, "linear"))
+        return heads
+
+    def _encoder_name(self, level: int) -> str:
+        return "bottleneck" if level == self.depth else f"encoder{level}"
+
+
+def _strides(options: UNetOptions, dims: int) -> list[Size]:
+    """Return the step into each level, the first being one voxel."""
+    levels = len(options.widths)
+    steps = options.strides or ((1, 1, 1), *[(2, 2, 2)] * (levels - 1))
+    strides = _each_level("strides", steps, levels, dims)
+    if strides[0] != (1, 1, 1):
+        raise ModelError(f"The first of strides is {strides[0]}; it must be (1, 1, 1).")
+    return strides
+
+
+def _kernels(options: UNetOptions, dims: int) -> list[Size]:
+    """Return the kernel of each level."""
+    levels = len(options.widths)
+    kernels = _each_level("kernels", options.kernels or [(3, 3, 3)] * levels, levels, dims)
+    if any(size % 2 == 0 for kernel in kernels for size in kernel):
+        raise ModelError(f"kernels is {kernels}; each size must be odd.")
+    return kernels
+
+
+def _each_level(name: str, values: Sequence[Any], levels: int, dims: int) -> list[Size]:
+    if levels < 2 or len(values) != levels:
+        raise ModelError(
+            f"There are {levels} widths and {len(values)} {name}; give at least two widths, and "
+            f"one of {name} for each."
+        )
+    if any(len(value) != 3 or min(value) < 1 for value in values):
+        raise ModelError(f"{name} is {values}; each needs three positive numbers, for D, H and W.")
+    return [(value[0] if dims == 3 else 1, value[1], value[2]) for value in values]
