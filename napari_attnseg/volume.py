@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 import nibabel as nib
@@ -55,7 +54,9 @@ class Grid:
             raise ValueError(f"A grid needs three positive sizes; found {self.shape_dhw}.")
         if affine.shape != (4, 4) or not np.isfinite(affine).all():
             raise ValueError("The affine must be 4x4 and finite; the header is damaged.")
-        if abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+        lengths = np.linalg.norm(affine[:3, :3], axis=0)
+        # Relative to the axes, so that micrometres are as good as millimetres.
+        if abs(np.linalg.det(affine[:3, :3])) <= 1e-6 * lengths.prod():
             raise ValueError("The affine gives voxels no volume; the header is damaged.")
         affine.flags.writeable = False
         object.__setattr__(self, "shape_dhw", shape)
@@ -171,7 +172,7 @@ class Storage:
     sform_code: int = 0
     units: tuple[str, str] = ("mm", "sec")
     format: str = "nifti"
-    extra: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +193,7 @@ class Volume:
     data: np.ndarray
     affine: np.ndarray
     storage: Storage | None = None
-    classes: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
+    classes: Mapping[int, str] = field(default_factory=dict)
     channels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_attnseg.evaluation.scores import CaseScore, ClassScore, Evaluation
-from napari_attnseg.io import VolumeError, as_label_map, known_suffix, read_volume, stem
+from napari_attnseg.io import as_label_map, known_suffix, read_volume, stem
 from napari_attnseg.metrics import overlap
 from napari_attnseg.volume import Volume, require_same_grid
 

@@ -71,9 +71,13 @@ _MEAN_HEAD = ["class", "cases", "Dice, mean ± SD", "worst", "IoU, mean"]
 
 def _mean_rows(evaluation: Evaluation) -> list[tuple[int, list[str]]]:
     return [
-        (value, [f"{name} ({value})", *_summary(evaluation, value)])
+        (value, [_named(name, value), *_summary(evaluation, value)])
         for value, name in evaluation.classes.items()
     ]
+
+
+def _named(name: str, value: int) -> str:
+    return name if name.endswith(str(value)) else f"{name} ({value})"
 
 
 def _summary(evaluation: Evaluation, value: int) -> list[str]:

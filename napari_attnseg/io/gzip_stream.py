@@ -17,10 +17,10 @@ from napari_attnseg.io.format import VolumeError
 
 try:
     from isal.igzip import IGzipFile
-    from isal.isal_zlib import error as isal_error
+    from isal import igzip_lib
 
     GzipFile: type[gzip.GzipFile] = IGzipFile
-    _DAMAGE: tuple[type[Exception], ...] = (gzip.BadGzipFile, isal_error)
+    _DAMAGE = (gzip.BadGzipFile, cast(type[Exception], igzip_lib.error))
 except ImportError:  # the wheel exists for all common machines, not for all
     GzipFile = gzip.GzipFile
     _DAMAGE = (gzip.BadGzipFile, zlib.error)

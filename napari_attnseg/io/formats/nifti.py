@@ -104,16 +104,16 @@ def _read_voxels(source: Source, header: Header, shape: tuple[int, ...]) -> np.n
 
 def _as_cdhw(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return a stored shape of two or more axes as C, D, H, W."""
-    return (*shape, 1, 1)[3::-1]
+    padded = [*shape, 1, 1]
+    return tuple(padded[3::-1])
 
 
 def _scaled(data: np.ndarray, slope: float, intercept: float) -> np.ndarray:
     """Return real intensities: float64 stays, all else becomes float32."""
     out = np.empty(data.shape, dtype=np.float64 if data.dtype == np.float64 else np.float32)
-    for plane, target in zip(
-        data.reshape(-1, data.shape[-1]), out.reshape(-1, out.shape[-1]), strict=True
-    ):
-        target[:] = plane * np.float64(slope) + np.float64(intercept)
+    with np.errstate(over="ignore"):
+        for plane in np.ndindex(data.shape[:2]):
+            out[plane] = data[plane] * np.float64(slope) + np.float64(intercept)
     return out
 
 
