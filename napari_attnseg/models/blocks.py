@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -126,9 +126,7 @@ def norm(dims: int, kind: str, channels: int) -> nn.Module:
     if kind == "none":
         return nn.Identity()
     if kind == "group":
-        groups = next(
-            n for n in (8, 4, 2, 1) if (channels % n == 0 and channels // n > 1) or n == 1
-        )
+        groups = next(n for n in (8, 4, 2, 1) if channels % (2 * n) == 0 or n == 1)
         return GroupNorm(groups, channels)
     if kind == "batch":
         return BatchNorm3d(channels) if dims == 3 else BatchNorm2d(channels)
@@ -173,8 +171,8 @@ def conv_unit(
     if style.order == "can":
         after.reverse()
     start = conv(dims, channels, out, kernel, bias=style.bias)
-    nn.init.kaiming_normal_(start.weight, a=0.01, nonlinearity="leaky_relu")
-    layers = [("conv", start), *after]
+    nn.init.kaiming_normal_(cast("Tensor", start.weight), a=0.01, nonlinearity="leaky_relu")
+    layers: list[tuple[str, nn.Module]] = [("conv", start), *after]
     return nn.Sequential(OrderedDict(layers))
 
 

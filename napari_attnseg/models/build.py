@@ -127,8 +127,8 @@ class Placement:
                 if level not in levels:
                     there = ", ".join(map(str, sorted(levels))) or "none"
                     raise ModelError(
-                        f"'{site}' asks for level {level}, but in this {backbone.title} the levels "
-                        f"of {site.name!r} are: {there}."
+                        f"'{site}' asks for level {level}, but the levels of {site.name!r} in "
+                        f"this {backbone.title} are: {there}."
                     )
 
     def _is_wanted(self, site: str, level: int) -> bool:

@@ -128,7 +128,7 @@ class UNet(SegmentationModel):
         return logits, {"deep_supervision": sides[::-1]} if sides else {}
 
     def auxiliary_loss(self, output: ModelOutput, target: Tensor, criterion: Criterion) -> Tensor:
-        """Return the mean loss of the logits and, weighing half at each level, the coarser ones."""
+        """Return the mean loss of the logits and the coarser ones, each weighing half the last."""
         maps = [output.logits, *output.auxiliary.get("deep_supervision", [])]
         weights = [0.5**level for level in range(len(maps))]
         losses = [w * criterion(one, target) for w, one in zip(weights, maps, strict=True)]
