@@ -207,7 +207,7 @@ class Volume:
     @property
     def grid(self) -> Grid:
         """Sizes and place, without the voxels."""
-        return Grid(self.data.shape[1:], self.affine)  # type: ignore[arg-type]
+        return Grid(self.data.shape[1:], self.affine)
 
     @property
     def shape_dhw(self) -> Size:

@@ -16,8 +16,8 @@ from typing import Any, BinaryIO, cast
 from napari_attnseg.io.format import VolumeError
 
 try:
-    from isal.igzip import IGzipFile
     from isal import igzip_lib
+    from isal.igzip import IGzipFile
 
     GzipFile: type[gzip.GzipFile] = IGzipFile
     _DAMAGE = (gzip.BadGzipFile, cast(type[Exception], igzip_lib.error))
