@@ -1,0 +1,157 @@
+"""Results back from the network's grid onto the grid of the input.
+
+The full set of class scores on the input's grid is never held: a slab at a time is enlarged, one
+class after the other, and only the best class so far is kept with its score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from napari_attnseg.axes import Size
+from napari_attnseg.preprocessing.plan import Plan
+from napari_attnseg.preprocessing.resample import weights
+from napari_attnseg.preprocessing.spacing import network_shape
+from napari_attnseg.volume import Grid, Volume, require_same_grid
+
+SLAB_VOXELS = 2**20
+"""Voxels enlarged at a time; a few such arrays of float32 live at once."""
+
+
+def restore_labels(logits: Tensor, grid: Grid, plan: Plan, values: Sequence[int]) -> Volume:
+    """Return the most likely class of each voxel on the input's own grid.
+
+    Args:
+        logits: ``(K, d, h, w)`` on the network's grid, of any float type, on any device.
+        grid: The input's grid, in its own storage order.
+        plan: The plan of the network.
+        values: Label value of channels 1, 2, ...; a mapping from them to names will do.
+
+    Returns:
+        ``(1, D, H, W)``, the smallest unsigned type that holds the values. Where two classes
+        score the same, the first wins.
+
+    Raises:
+        ValueError: If the logits are not of this grid, or the number of values is not K - 1.
+    """
+    stored = _stored_grid(logits.shape[-3:], grid, plan)
+    table = _value_table(logits.shape[0], list(values))
+    labels = np.empty(stored.shape_dhw, dtype=table.dtype)
+    with torch.inference_mode():
+        for rows, enlarge in _slabs(logits, stored.shape_dhw):
+            labels[rows] = table[_best_class(enlarge, logits.shape[0]).cpu().numpy()]
+    return _as_input(labels[None], stored, grid)
+
+
+def restore_scalar(array: np.ndarray | Tensor, grid: Grid, plan: Plan) -> Volume:
+    """Return values such as an uncertainty on the input's own grid, float32.
+
+    Args:
+        array: ``(d, h, w)`` or ``(C, d, h, w)`` on the network's grid.
+        grid: The input's grid, in its own storage order.
+        plan: The plan of the network.
+
+    Raises:
+        ValueError: If the array is not of this grid.
+    """
+    tensor = torch.as_tensor(array)
+    tensor = tensor[None] if tensor.ndim == 3 else tensor
+    stored = _stored_grid(tensor.shape[-3:], grid, plan)
+    result = np.empty((tensor.shape[0], *stored.shape_dhw), dtype=np.float32)
+    with torch.inference_mode():
+        for rows, enlarge in _slabs(tensor, stored.shape_dhw):
+            for channel in range(tensor.shape[0]):
+                result[channel, rows] = enlarge(channel).cpu().numpy()
+    return _as_input(result, stored, grid)
+
+
+def restore_probabilities(logits: Tensor, grid: Grid, plan: Plan) -> Volume:
+    """Return the probability of each class on the input's own grid, float32.
+
+    The softmax comes after enlarging, so that the largest probability is that of `restore_labels`.
+    Arguments and errors as there.
+
+    Returns:
+        ``(K, D, H, W)``.
+    """
+    stored = _stored_grid(logits.shape[-3:], grid, plan)
+    result = np.empty((logits.shape[0], *stored.shape_dhw), dtype=np.float32)
+    with torch.inference_mode():
+        for rows, enlarge in _slabs(logits, stored.shape_dhw, at_once=logits.shape[0]):
+            scores = torch.stack([enlarge(channel) for channel in range(logits.shape[0])])
+            result[:, rows] = torch.softmax(scores, dim=0).cpu().numpy()
+    return _as_input(result, stored, grid)
+
+
+Enlarge = Callable[[int], Tensor]
+"""Gives one channel of a slab on the input's grid, ``(n, H, W)`` float32."""
+
+
+def _slabs(
+    scores: Tensor, shape_dhw: Size, *, at_once: int = 1
+) -> Iterator[tuple[slice, Enlarge]]:
+    """Yield slabs of the enlarged volume: their rows along D, and what enlarges a channel."""
+    depth, height, width = shape_dhw
+    along_d = torch.from_numpy(weights(scores.shape[1], depth)).to(scores.device)
+    thick = max(1, SLAB_VOXELS // (height * width * at_once))
+    for start in range(0, depth, thick):
+        rows = slice(start, min(start + thick, depth))
+        used = torch.nonzero(along_d[rows].any(dim=0))
+        source = slice(int(used[0]), int(used[-1]) + 1)
+        yield rows, partial(_enlarge, scores[:, source], along_d[rows, source], (height, width))
+
+
+def _enlarge(scores: Tensor, along_d: Tensor, plane: tuple[int, int], channel: int) -> Tensor:
+    slab = scores[channel].float()  # (d, h, w)
+    if slab.shape[0] != along_d.shape[0] or slab.shape[0] > 1:
+        slab = torch.mm(along_d, slab.reshape(slab.shape[0], -1)).reshape(-1, *slab.shape[1:])
+    if tuple(slab.shape[1:]) == plane:
+        return slab
+    return F.interpolate(slab[None], size=plane, mode="bilinear", align_corners=False)[0]
+
+
+def _best_class(enlarge: Enlarge, classes: int) -> Tensor:
+    """Return the index of the largest score of a slab, uint8 or int16, ``(n, H, W)``."""
+    best = enlarge(0)
+    dtype = torch.uint8 if classes <= 256 else torch.int16
+    index = torch.zeros(best.shape, dtype=dtype, device=best.device)
+    for channel in range(1, classes):
+        score = enlarge(channel)
+        # A running maximum: torch.argmax over the first axis is many times slower on a CPU.
+        index.masked_fill_(score > best, channel)
+        torch.maximum(best, score, out=best)
+    return index
+
+
+def _stored_grid(found: Sequence[int], grid: Grid, plan: Plan) -> Grid:
+    stored = grid.reoriented(plan.orientation)
+    expected = network_shape(stored.shape_dhw, stored.spacing_dhw, plan.spacing_dhw)  # type: ignore[arg-type]
+    if tuple(found) != expected:
+        raise ValueError(
+            f"The network's result has {tuple(found)} voxels along D, H, W; this image and plan "
+            f"give {expected}. They do not belong together."
+        )
+    return stored
+
+
+def _value_table(channels: int, values: list[int]) -> np.ndarray:
+    if channels != len(values) + 1:
+        raise ValueError(
+            f"The network gives {channels} channels, but there are {len(values)} label values; "
+            "one channel is the background, so there should be one less."
+        )
+    table = np.array([0, *values])
+    return table.astype(np.min_scalar_type(int(table.max())))
+
+
+def _as_input(data: np.ndarray, stored: Grid, grid: Grid) -> Volume:
+    """Return an array on the stored grid in the storage order of the input, with its affine."""
+    back = Volume(data, stored.affine).reoriented(grid.orientation)
+    require_same_grid(grid, back.grid, names=("input", "result"))
+    return Volume(np.ascontiguousarray(back.data), grid.affine)
