@@ -1,1 +1,35 @@
-"""Explain."""
+"""What a network looked at: class activation maps and attention maps in the patient's space."""
+
+from __future__ import annotations
+
+from napari_attnseg.explanation.attention import (
+    AttentionResult,
+    attention_maps,
+    attention_steps,
+)
+from napari_attnseg.explanation.contract import METHODS, ExplainError
+from napari_attnseg.explanation.explain import (
+    Explanation,
+    explain,
+    explain_steps,
+    explain_tensor,
+)
+from napari_attnseg.explanation.files import write_attention, write_explanation
+from napari_attnseg.explanation.layers import LayerChoice, list_layers, list_methods
+
+__all__ = [
+    "METHODS",
+    "AttentionResult",
+    "ExplainError",
+    "Explanation",
+    "LayerChoice",
+    "attention_maps",
+    "attention_steps",
+    "explain",
+    "explain_steps",
+    "explain_tensor",
+    "list_layers",
+    "list_methods",
+    "write_attention",
+    "write_explanation",
+]

@@ -1,1 +1,1 @@
-"""Methods."""
+"""One class activation method a file."""

@@ -1,0 +1,120 @@
+"""Take one layer's activations and gradients from one forward pass, and leave no trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from napari_attnseg.explanation.contract import ExplainError
+from napari_attnseg.inference.device import precision_context
+
+Forward = Callable[[], Tensor]
+Score = Callable[[Tensor], Tensor]
+
+
+class _Reached(Exception):  # noqa: N818 - control flow, not an error
+    """The layer has given its output; the rest of the network is not needed."""
+
+
+def activations_and_gradients(
+    forward: Forward, layer: nn.Module, score: Score, *, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return a layer's output and the gradient of a score with respect to it, both detached.
+
+    The graph begins at the layer: what comes before it is computed without one, and no gradient
+    of a parameter is made.
+
+    Args:
+        forward: Runs the network and returns its logits.
+        layer: A module that runs once in it.
+        score: From logits to a scalar.
+        device: Of the network.
+
+    Raises:
+        ExplainError: If the score does not depend on the layer.
+    """
+    outputs: list[Tensor] = []
+
+    def begin_graph(_: nn.Module, args: Any, output: Tensor) -> Tensor:
+        if not isinstance(output, Tensor):
+            raise ExplainError("This layer gives more than one tensor; choose another one.")
+        outputs.append(output.detach().requires_grad_())
+        torch.set_grad_enabled(True)  # until the no_grad below ends
+        return outputs[-1]
+
+    handle = layer.register_forward_hook(begin_graph)
+    try:
+        with torch.inference_mode(False), torch.no_grad(), _exact(device):
+            value = score(forward())
+            if not outputs:
+                raise ExplainError("This layer did not run in the forward pass; choose another.")
+            # autograd.grad, unlike backward, leaves the .grad of every parameter alone.
+            (gradient,) = torch.autograd.grad(value, outputs[-1])
+    except RuntimeError as error:
+        if "does not require grad" in str(error) or "to not have been used" in str(error):
+            raise ExplainError(
+                "The class score does not depend on this layer; choose another."
+            ) from error
+        raise
+    finally:
+        handle.remove()
+    return outputs[-1].detach(), gradient.detach()
+
+
+def activations_only(forward: Forward, layer: nn.Module, *, device: torch.device) -> Tensor:
+    """Return a layer's output without running what comes after it.
+
+    Raises:
+        ExplainError: If the layer does not run.
+    """
+    outputs: list[Tensor] = []
+
+    def leave(_: nn.Module, args: Any, output: Tensor) -> None:
+        outputs.append(output)
+        raise _Reached
+
+    handle = layer.register_forward_hook(leave)
+    try:
+        with torch.inference_mode(False), torch.no_grad(), _exact(device):
+            forward()
+    except _Reached:
+        return outputs[0]
+    finally:
+        handle.remove()
+    raise ExplainError("This layer did not run in the forward pass; choose another.")
+
+
+@contextmanager
+def _exact(device: torch.device) -> Iterator[None]:
+    """Compute in float32 proper: half precision loses gradients, and TF32 is no float32."""
+    with precision_context(device, "float32"):
+        if device.type != "cuda":
+            yield
+            return
+        matmul = torch.backends.cuda.matmul
+        convolutions, products = torch.backends.cudnn.allow_tf32, matmul.allow_tf32
+        torch.backends.cudnn.allow_tf32 = matmul.allow_tf32 = False
+        try:
+            yield
+        finally:
+            torch.backends.cudnn.allow_tf32, matmul.allow_tf32 = convolutions, products
+
+
+def as_logits(output: Any) -> Tensor:
+    """Return the logits at full resolution from whatever a network returns.
+
+    Deep supervision gives them first in a list; training outputs have them as ``logits``.
+    """
+    if isinstance(output, Tensor):
+        return output
+    if hasattr(output, "logits"):
+        return cast("Tensor", output.logits)
+    if isinstance(output, dict):
+        return cast(
+            "Tensor", output["logits"] if "logits" in output else next(iter(output.values()))
+        )
+    return cast("Tensor", output[0])

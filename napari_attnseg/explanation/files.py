@@ -1,0 +1,78 @@
+"""Write maps and their records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from napari_attnseg.explanation.attention import AttentionResult
+from napari_attnseg.explanation.contract import ExplainError
+from napari_attnseg.explanation.explain import Explanation
+from napari_attnseg.inference import write_json_atomic
+from napari_attnseg.io import write_volume
+
+
+def write_explanation(
+    out: str | Path, stem: str, explanation: Explanation, *, overwrite: bool = False
+) -> tuple[Path | None, Path]:
+    """Write ``<stem>_<method>_<class value>_<layer>.nii.gz`` and a ``.json`` of the same name.
+
+    Where there is no map, only the record is written, with ``"map": null`` and the reason.
+
+    Args:
+        out: Folder, made if it is not there.
+        stem: Name of the explained case.
+        explanation: What to write.
+        overwrite: Whether files of these names may be replaced.
+
+    Returns:
+        The map's path, or None, and the record's.
+
+    Raises:
+        ExplainError: If a file is there already.
+    """
+    info = explanation.info
+    name = f"{stem}_{info['method']}_{info['class']}_{info['layer']}"
+    record = Path(out) / f"{name}.json"
+    file = Path(out) / f"{name}.nii.gz"
+    _check_free([record, file], overwrite)
+    if explanation.map is None:
+        file.unlink(missing_ok=True)  # of an earlier run, which this record would contradict
+        return None, write_json_atomic(record, {**info, "map": None})
+    write_volume(file, explanation.map)
+    return file, write_json_atomic(record, {**info, "map": file.name})
+
+
+def write_attention(
+    out: str | Path, stem: str, result: AttentionResult, *, overwrite: bool = False
+) -> tuple[dict[str, Path], Path]:
+    """Write ``<stem>_attention_<module>.nii.gz`` for each volume, and ``<stem>_attention.json``.
+
+    Args:
+        out: Folder, made if it is not there.
+        stem: Name of the case.
+        result: What to write.
+        overwrite: Whether files of these names may be replaced.
+
+    Returns:
+        The volumes' paths by module, and the record's.
+
+    Raises:
+        ExplainError: If a file is there already.
+    """
+    record = Path(out) / f"{stem}_attention.json"
+    files = {name: Path(out) / f"{stem}_attention_{name}.nii.gz" for name in result.volumes}
+    _check_free([record, *files.values()], overwrite)
+    for name, file in files.items():
+        write_volume(file, result.volumes[name])
+    maps = {
+        name: {**about, "file": files[name].name} for name, about in result.info["maps"].items()
+    }
+    return files, write_json_atomic(record, {**result.info, "maps": maps})
+
+
+def _check_free(files: list[Path], overwrite: bool) -> None:
+    there = [file for file in files if file.exists()]
+    if there and not overwrite:
+        raise ExplainError(
+            f"{there[0]} is there already; choose another folder, or allow overwriting."
+        )
