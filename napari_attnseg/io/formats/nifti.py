@@ -167,9 +167,9 @@ def _source_header(volume: Volume) -> Header | None:
 def _set_place(header: Header, volume: Volume) -> None:
     storage = volume.storage
     if storage is None:
-        nifti_header.set_place(header, volume.affine)
+        nifti_header.set_place(header, volume.grid)
         return
-    nifti_header.set_place(header, volume.affine, storage.sform_code or storage.qform_code or 1)
+    nifti_header.set_place(header, volume.grid, storage.sform_code or storage.qform_code or 1)
     decides = storage.sform if storage.sform_code else storage.qform
     if decides is None or not np.allclose(decides, volume.affine, rtol=1e-6, atol=1e-6):
         return
