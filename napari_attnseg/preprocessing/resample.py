@@ -15,16 +15,19 @@ import numpy as np
 from napari_attnseg.axes import Size
 
 
+def linear_weights(inputs: int, outputs: int) -> np.ndarray:
+    """Return the matrix, ``(outputs, inputs)`` float32, that interpolates one axis linearly."""
+    centre = np.clip(_centres(inputs, outputs), 0, inputs - 1)
+    return np.maximum(0, 1 - np.abs(centre - np.arange(inputs)[None, :])).astype(np.float32)
+
+
 def weights(inputs: int, outputs: int) -> np.ndarray:
     """Return the matrix, ``(outputs, inputs)`` float32, that resamples one axis; rows add to 1."""
-    stride = inputs / outputs
-    centre = (np.arange(outputs)[:, None] + 0.5) * stride - 0.5
-    voxel = np.arange(inputs)[None, :]
-    if stride <= 1:
-        centre = np.clip(centre, 0, inputs - 1)
-        return np.maximum(0, 1 - np.abs(centre - voxel)).astype(np.float32)
-    half = (stride - 1) / 2
-    area = _area_of_hat(centre + half - voxel) - _area_of_hat(centre - half - voxel)
+    if outputs >= inputs:
+        return linear_weights(inputs, outputs)
+    apart = _centres(inputs, outputs) - np.arange(inputs)[None, :]
+    half = (inputs / outputs - 1) / 2
+    area = _area_of_hat(apart + half) - _area_of_hat(apart - half)
     return (area / (2 * half)).astype(np.float32)
 
 
@@ -56,6 +59,10 @@ def resample_labels(label: np.ndarray, shape_dhw: Size) -> np.ndarray:
         best[place][wins] = share[wins]
         result[place][wins] = value
     return result
+
+
+def _centres(inputs: int, outputs: int) -> np.ndarray:
+    return (np.arange(outputs)[:, None] + 0.5) * (inputs / outputs) - 0.5
 
 
 def _area_of_hat(x: np.ndarray) -> np.ndarray:

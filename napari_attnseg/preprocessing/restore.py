@@ -16,7 +16,7 @@ from torch import Tensor
 
 from napari_attnseg.axes import Size
 from napari_attnseg.preprocessing.plan import Plan
-from napari_attnseg.preprocessing.resample import weights
+from napari_attnseg.preprocessing.resample import linear_weights
 from napari_attnseg.preprocessing.spacing import network_shape
 from napari_attnseg.volume import Grid, Volume, require_same_grid
 
@@ -98,7 +98,7 @@ def _slabs(
 ) -> Iterator[tuple[slice, Enlarge]]:
     """Yield slabs of the enlarged volume: their rows along D, and what enlarges a channel."""
     depth, height, width = shape_dhw
-    along_d = torch.from_numpy(weights(scores.shape[1], depth)).to(scores.device)
+    along_d = torch.from_numpy(linear_weights(scores.shape[1], depth)).to(scores.device)
     thick = max(1, SLAB_VOXELS // (height * width * at_once))
     for start in range(0, depth, thick):
         rows = slice(start, min(start + thick, depth))
