@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ class _SafeBatchNorm(nn.Module):
 
 class _SafeInstanceNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        if x[0, 0].numel() == 1:
+        if math.prod(x.shape[2:]) == 1:
             return over_channels(x, self)
         return super().forward(x)
 
@@ -49,7 +50,7 @@ class GroupNorm(nn.GroupNorm):
     """Group normalisation that also takes groups of one value, over the channels."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if x[0].numel() == self.num_groups:
+        if math.prod(x.shape[1:]) == self.num_groups:
             return over_channels(x, self)
         return super().forward(x)
 

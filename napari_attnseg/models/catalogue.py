@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from napari_attnseg.config import ModelConfig
-from napari_attnseg.models.attention import ATTENTION, AttentionModule
+from napari_attnseg.models.attention import ATTENTION
 from napari_attnseg.models.backbones import BACKBONES, Backbone
 from napari_attnseg.models.build import build_model, why_dims_not, why_site_not
 from napari_attnseg.models.contract import SegmentationModel
@@ -15,12 +15,14 @@ from napari_attnseg.models.networks import NETWORKS
 from napari_attnseg.models.recording import AttentionMap
 from napari_attnseg.models.sites import AttentionSite
 
+NO_PLACES = "This backbone has no place for attention."
+
 
 def list_models() -> dict[str, Any]:
     """Return backbones, attention modules, networks and every pair, ready for JSON.
 
-    A pair has the places that its backbone offers and its attention suits; without any, or where
-    some are refused, `reason` is a sentence that says why, and None otherwise.
+    A pair has the places that its backbone offers and its attention suits; ``refused`` says why
+    not for each other place. A pair without any has a `reason`, which is None otherwise.
     """
     return {
         "backbones": [_backbone(name) for name in BACKBONES],
@@ -124,23 +126,18 @@ def _network(name: str) -> dict[str, Any]:
 
 def _pair(backbone_name: str, attention_name: str, dims: int) -> dict[str, Any]:
     backbone, attention = BACKBONES[backbone_name], ATTENTION[attention_name]
-    sites, reason = _places(backbone, attention)
     refusal = why_dims_not(backbone, attention, dims)
-    if refusal:
-        sites, reason = [], refusal
+    whys = {site: refusal or why_site_not(backbone, attention, site) for site in backbone.sites}
+    sites = [site for site, why in whys.items() if not why]
+    refused = {site: why for site, why in whys.items() if why}
     return {
         "backbone": backbone_name,
         "attention": attention_name,
         "dims": dims,
         "sites": sites,
-        "reason": reason,
+        "refused": refused,
+        "reason": None if sites else refusal or next(iter(refused.values()), NO_PLACES),
     }
-
-
-def _places(backbone: Backbone, attention: type[AttentionModule]) -> tuple[list[str], str | None]:
-    whys = {site: why_site_not(backbone, attention, site) for site in backbone.sites}
-    refused = [why for why in whys.values() if why]
-    return [site for site, why in whys.items() if not why], refused[0] if refused else None
 
 
 def _level(model: SegmentationModel, name: str) -> dict[str, Any]:

@@ -148,7 +148,10 @@ class SegmentationModel(nn.Module):
         return self.stages[name]
 
     def layer_grid(self, name: str, input_size: Size) -> LayerGrid:
-        """Return where the voxels of a layer lie in an input of that size, as the user gave it."""
+        """Return where the voxels of a layer lie in an input of that size, before any padding.
+
+        Where the input brings context, voxels count from the start of the part that is labelled.
+        """
         grid = self._facts(name).grid
         starts = zip(grid.offset_dhw, self.context_margin, strict=True)
         offset = cast("Spacing", tuple(start - margin for start, margin in starts))

@@ -1,0 +1,79 @@
+"""Every pair of the registries at every place, with sizes rotated by a hash."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+
+from napari_attnseg.config import ModelConfig
+from napari_attnseg.models import SegmentationModel, build_model
+from napari_attnseg.models.attention import ATTENTION
+from napari_attnseg.models.backbones import BACKBONES
+from napari_attnseg.models.build import why_dims_not, why_site_not
+
+SIZES = ((5, 9, 7), (1, 1, 1), (3, 12, 16), (8, 13, 10), (2, 3, 1), (6, 17, 4))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One pair at one place, with the input that its name's hash chooses."""
+
+    backbone: str
+    attention: str
+    site: str
+    dims: int
+
+    def __str__(self) -> str:
+        return f"{self.backbone}-{self.attention}-{self.site}-{self.dims}d"
+
+    @property
+    def turn(self) -> int:
+        return zlib.crc32(str(self).encode())
+
+    @property
+    def config(self) -> ModelConfig:
+        return ModelConfig(
+            backbone=self.backbone,
+            attention=self.attention,
+            sites=(self.site,),
+            dims=self.dims,
+            in_channels=(1, 4)[self.turn % 2],
+            out_channels=3,
+            preset="tiny",
+        )
+
+    def model(self) -> SegmentationModel:
+        torch.manual_seed(self.turn)
+        return build_model(self.config)
+
+    def input(self) -> Tensor:
+        batch = 1 + self.turn // 2 % 2
+        size = SIZES[self.turn // 4 % len(SIZES)]
+        generator = torch.Generator().manual_seed(self.turn)
+        return torch.randn(batch, self.config.in_channels, *size, generator=generator)
+
+
+def _fits(case: Case) -> bool:
+    pair = BACKBONES[case.backbone], ATTENTION[case.attention]
+    return not (why_dims_not(*pair, case.dims) or why_site_not(*pair, case.site))
+
+
+_ALL = [
+    Case(backbone, attention, site, dims)
+    for backbone in BACKBONES
+    for attention in ATTENTION
+    for site in BACKBONES[backbone].sites
+    for dims in (2, 3)
+]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give each test that asks for `case` every pair, and for `refused` all that are none."""
+    if "case" in metafunc.fixturenames:
+        metafunc.parametrize("case", [one for one in _ALL if _fits(one)], ids=str)
+    if "refused" in metafunc.fixturenames:
+        metafunc.parametrize("refused", [one for one in _ALL if not _fits(one)], ids=str)

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load, save
+
+from napari_attnseg.config import ModelConfig
+from napari_attnseg.models import ModelError, build_model, record
+from napari_attnseg.models.attention import ATTENTION
+from napari_attnseg.models.sites import AttentionSite
+
+
+def test_a_pair_learns_on_any_size_in_all_its_weights(case: Any) -> None:
+    model, x = case.model(), case.input()
+    target = torch.randint(0, 3, (x.shape[0], *x.shape[2:]))
+
+    output = model(x)
+    model.auxiliary_loss(output, target, F.cross_entropy).backward()
+
+    assert output.logits.shape == (x.shape[0], 3, *x.shape[2:])
+    for name, weight in model.named_parameters():
+        assert weight.grad is not None, name
+        assert weight.grad.isfinite().all(), name
+
+
+def test_a_pair_gives_the_same_after_saving_and_building_again(case: Any) -> None:
+    model, x = case.model().eval(), case.input()
+    settings = json.loads(json.dumps(model.config.to_dict()))
+
+    again = build_model(ModelConfig.from_dict(settings)).eval()
+    again.load_state_dict(load(save(model.state_dict())))
+    twin = copy.deepcopy(model)
+
+    with torch.no_grad():
+        expected = model(x)
+        for network in (model, again, twin):
+            torch.testing.assert_close(network(x), expected, rtol=0, atol=0)
+    assert again.config == model.config
+
+
+def test_a_pair_shows_the_kinds_of_map_that_it_says_within_their_bounds(case: Any) -> None:
+    model, x = case.model().eval(), case.input()
+    with torch.no_grad():
+        unwatched = model(x)
+
+    with torch.no_grad(), record(model) as recorded:
+        watched = model(x)
+
+    torch.testing.assert_close(watched, unwatched, rtol=0, atol=0)
+    assert {one.kind for one in recorded} == set(ATTENTION[case.attention].kinds)
+    for one in recorded:
+        low, high = one.bounds or (-torch.inf, torch.inf)
+        assert one.tensor.isfinite().all()
+        assert low <= one.tensor.min() <= one.tensor.max() <= high
+        assert one.layer in model.layer_names
+        assert one.tensor.shape[0] == x.shape[0]
+
+
+def test_attention_can_be_swapped_for_the_identity(case: Any) -> None:
+    model, x = case.model().eval(), case.input()
+    plain = build_model(case.config.replace(attention="none", sites=())).eval()
+    weights = {name: one for name, one in model.state_dict().items() if ".module." not in name}
+    plain.load_state_dict(weights)
+
+    for module in model.modules():
+        if isinstance(module, AttentionSite) and module.module is not None:
+            module.module = torch.nn.Identity()
+
+    with torch.no_grad():
+        torch.testing.assert_close(model(x), plain(x), rtol=0, atol=0)
+
+
+def test_a_pair_that_makes_no_sense_is_refused_with_a_sentence(refused: Any) -> None:
+    with pytest.raises(ModelError, match=r"^[A-Z].+\.$"):
+        build_model(refused.config)
