@@ -140,6 +140,12 @@ def place(header: Header, shape: tuple[int, ...]) -> Place:
     Raises:
         HeaderError: If the form that decides is damaged.
     """
+    # Numbers that are no numbers are judged below; numpy need not warn of them first.
+    with np.errstate(all="ignore"):
+        return _place(header, shape)
+
+
+def _place(header: Header, shape: tuple[int, ...]) -> Place:
     millimetres = _MM.get(int(header["xyzt_units"]) & 7, 1.0)
     header = repaired(header, shape)
     qform = _qform(header) if int(header["qform_code"]) > 0 else None

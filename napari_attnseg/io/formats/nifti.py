@@ -120,7 +120,6 @@ def _scaled(data: np.ndarray, slope: float, intercept: float) -> np.ndarray:
 def _storage(header: Header, shape: tuple[int, ...], found: Place, warnings: list[str]) -> Storage:
     version = 2 if isinstance(header, nib.Nifti2Header) else 1
     little = header.as_byteswapped("<")
-    units = header.get_xyzt_units() if _knows_units(header) else ("unknown", "unknown")
     return Storage(
         ndim=len(shape),
         dtype=nifti_header.TYPES[int(header["datatype"])],
@@ -128,7 +127,7 @@ def _storage(header: Header, shape: tuple[int, ...], found: Place, warnings: lis
         qform_code=int(header["qform_code"]),
         sform=found.sform,
         sform_code=int(header["sform_code"]),
-        units=units,
+        units=_units(header),
         format="nifti",
         extra={
             "format": f"NIfTI-{version}",
@@ -208,9 +207,12 @@ def _open_sink(path: Path) -> Iterator[BinaryIO]:
             yield file
 
 
-def _knows_units(header: Header) -> bool:
-    code = int(header["xyzt_units"])
-    return code & 7 in (0, 1, 2, 3) and code & 56 in (0, 8, 16, 24, 32, 40, 48)
+def _units(header: Header) -> tuple[str, str]:
+    try:
+        space, time = header.get_xyzt_units()
+    except KeyError:
+        return "unknown", "unknown"
+    return space, time
 
 
 def _content_warnings(path: Path) -> list[str]:
