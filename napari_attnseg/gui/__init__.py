@@ -1,1 +1,1 @@
-"""Gui."""
+"""The window: the only package that knows napari and Qt; it never loads torch."""

@@ -1,1 +1,1 @@
-"""Panels."""
+"""One file a panel of the workbench, in the order of the work."""
