@@ -151,13 +151,13 @@ class UnitStyle:
     Args:
         norm: See `norm`.
         activation: See `activation`.
-        order: ``"cna"``: convolution, normalisation, activation; ``"can"``: the norm last.
+        norm_last: Whether the activation comes before the normalisation.
         bias: Whether convolutions have a bias.
     """
 
     norm: str = "instance"
     activation: str = "leaky"
-    order: str = "cna"
+    norm_last: bool = False
     bias: bool = True
 
 
@@ -169,7 +169,7 @@ def conv_unit(
     It starts so that activations keep their variance (He et al. 2015, arXiv 1502.01852).
     """
     after = [("norm", norm(dims, style.norm, out)), ("act", activation(style.activation, out))]
-    if style.order == "can":
+    if style.norm_last:
         after.reverse()
     start = conv(dims, channels, out, kernel, bias=style.bias)
     nn.init.kaiming_normal_(cast("Tensor", start.weight), a=0.01, nonlinearity="leaky_relu")

@@ -39,11 +39,7 @@ class UNetOptions(Config):
         "instance", help="Normalisation", choices=("batch", "instance", "group", "none")
     )
     activation: str = setting("leaky", help="Activation", choices=("relu", "leaky", "prelu"))
-    order: str = setting(
-        "cna",
-        help="Convolution, normalisation, activation: the norm may be last",
-        choices=("cna", "can"),
-    )
+    norm_last: bool = setting(False, help="Activation before normalisation")
     first_conv: str = setting(
         "full", help="Channels of an encoder block's first convolution", choices=("full", "half")
     )
@@ -195,7 +191,7 @@ class UNet(SegmentationModel):
     def _block(self, level: int, channels: int, first: int) -> nn.Sequential:
         kernel, width, options = self.kernels[level], self.options.widths[level], self.options
         style = blocks.UnitStyle(
-            options.norm, options.activation, options.order, options.conv_bias
+            options.norm, options.activation, options.norm_last, options.conv_bias
         )
         return nn.Sequential(
             blocks.conv_unit(self.dims, channels, first, kernel, style),

@@ -28,11 +28,9 @@ def made(name: str, channels: int, dims: int, **options: Any) -> Any:
     return module
 
 
-def volume(
-    channels: int, dims: int, batch: int = 2, size: tuple[int, ...] | None = None
-) -> Tensor:
+def volume(channels: int, dims: int, size: tuple[int, ...] | None = None) -> Tensor:
     generator = torch.Generator().manual_seed(7)
-    shape = (batch, channels, *(size or SIZES[dims]))
+    shape = (2, channels, *(size or SIZES[dims]))
     return torch.randn(shape, dtype=torch.float64, generator=generator)
 
 

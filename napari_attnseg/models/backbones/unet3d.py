@@ -19,7 +19,7 @@ LIGHT = {
     "first_conv": "half",
     "norm": "instance",
     "activation": "prelu",
-    "order": "can",
+    "norm_last": True,
     "up": "nearest",
 }
 
