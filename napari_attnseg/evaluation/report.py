@@ -119,10 +119,9 @@ def _class_cells(score: ClassScore) -> list[str]:
 def _notes(evaluation: Evaluation) -> list[str]:
     notes = list(evaluation.warnings)
     if evaluation.unmatched:
-        notes.append(
-            f"{len(evaluation.unmatched)} references have no prediction: "
-            f"{', '.join(evaluation.unmatched)}."
-        )
+        count = len(evaluation.unmatched)
+        who = "1 reference has" if count == 1 else f"{count} references have"
+        notes.append(f"{who} no prediction: {', '.join(evaluation.unmatched)}.")
     return notes
 
 
