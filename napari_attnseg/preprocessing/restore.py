@@ -23,6 +23,9 @@ from napari_attnseg.volume import Grid, Volume, require_same_grid
 SLAB_VOXELS = 2**20
 """Voxels enlarged at a time; a few such arrays of float32 live at once."""
 
+MOST_ROWS = 32
+"""Rows along D of a slab, however small their planes."""
+
 
 def restore_labels(logits: Tensor, grid: Grid, plan: Plan, values: Sequence[int]) -> Volume:
     """Return the most likely class of each voxel on the input's own grid.
@@ -99,7 +102,7 @@ def _slabs(
     """Yield slabs of the enlarged volume: their rows along D, and what enlarges a channel."""
     depth, height, width = shape_dhw
     along_d = torch.from_numpy(linear_weights(scores.shape[1], depth)).to(scores.device)
-    thick = max(1, SLAB_VOXELS // (height * width * at_once))
+    thick = min(MOST_ROWS, max(1, SLAB_VOXELS // (height * width * at_once)))
     for start in range(0, depth, thick):
         rows = slice(start, min(start + thick, depth))
         used = torch.nonzero(along_d[rows].any(dim=0))
@@ -109,24 +112,32 @@ def _slabs(
 
 def _enlarge(scores: Tensor, along_d: Tensor, plane: tuple[int, int], channel: int) -> Tensor:
     slab = scores[channel].float()  # (d, h, w)
-    if slab.shape[0] != along_d.shape[0] or slab.shape[0] > 1:
-        slab = torch.mm(along_d, slab.reshape(slab.shape[0], -1)).reshape(-1, *slab.shape[1:])
-    if tuple(slab.shape[1:]) == plane:
-        return slab
-    return F.interpolate(slab[None], size=plane, mode="bilinear", align_corners=False)[0]
+    depth, *size = slab.shape
+    if depth == along_d.shape[0]:
+        slab = slab.permute(1, 2, 0).contiguous()
+    else:
+        slab = torch.mm(slab.reshape(depth, -1).T, along_d.T)
+    # Rows along D lie next to each other in memory, where interpolation takes them all at once;
+    # it recognises that by strides which a plain unsqueeze would not give.
+    slab = slab.reshape(1, *size, -1).permute(0, 3, 1, 2)  # (1, n, h, w)
+    if tuple(size) != plane:
+        slab = F.interpolate(slab, size=plane, mode="bilinear", align_corners=False)
+    return slab[0]
 
 
 def _best_class(enlarge: Enlarge, classes: int) -> Tensor:
-    """Return the index of the largest score of a slab, uint8 or int16, ``(n, H, W)``."""
+    """Return the index of the largest score of a slab, ``(n, H, W)`` int16."""
     best = enlarge(0)
-    dtype = torch.uint8 if classes <= 256 else torch.int16
-    index = torch.zeros(best.shape, dtype=dtype, device=best.device)
+    # Comparing into float32 is several times faster than into bool, and exact for any index.
+    index, wins = torch.zeros_like(best), torch.empty_like(best)
     for channel in range(1, classes):
         score = enlarge(channel)
-        # A running maximum: torch.argmax over the first axis is many times slower on a CPU.
-        index.masked_fill_(score > best, channel)
-        torch.maximum(best, score, out=best)
-    return index
+        # A running maximum, since torch.argmax over the first axis is many times slower on a CPU.
+        # Channels only rise, so a maximum keeps the index as well.
+        torch.gt(score, best, out=wins)
+        torch.maximum(index, wins.mul_(channel), out=index)
+        best = torch.maximum(best, score)
+    return index.to(torch.int16)
 
 
 def _stored_grid(found: Sequence[int], grid: Grid, plan: Plan) -> Grid:
