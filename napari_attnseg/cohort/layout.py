@@ -1,0 +1,121 @@
+"""What a dataset layout must offer, and how a folder's layout is recognised."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from napari_attnseg.cohort.case import Cohort
+from napari_attnseg.cohort.headers import checked
+from napari_attnseg.io import known_suffixes
+from napari_attnseg.registry import Registry
+
+
+class LayoutError(ValueError):
+    """A folder in which no cases are recognised; the message says what was looked for."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How well a folder fits a layout.
+
+    Args:
+        missing: What the layout lacks there, as the end of a sentence; None if it fits.
+        closeness: From 0 to 1, by which the nearest layout is named when none fits.
+    """
+
+    missing: str | None = None
+    closeness: float = 1.0
+
+
+class Layout(Protocol):
+    """One way to arrange a data set in a folder; registered under its name, made without arguments.
+
+    ``looks_for`` ends a list of what was looked for; layouts are tried in the order of ``rank``.
+    """  # noqa: E501
+
+    looks_for: str
+    rank: int
+
+    def fit(self, folder: Path) -> Fit:
+        """Return whether a folder has this layout, from names alone."""
+
+    def load(self, folder: Path) -> Cohort:
+        """Return the cases of a folder that fits."""
+
+
+LAYOUTS: Registry[type[Layout]] = Registry("dataset layout", "napari_attnseg.cohort.layouts")
+
+
+def recognise(folder: str | Path) -> Cohort:
+    """Return the cases in a folder, whichever known layout it has.
+
+    Only names and headers are read.
+
+    Raises:
+        LayoutError: If there is no such folder or no cases in it; the message says what was
+            looked for and what comes nearest.
+    """
+    folder = Path(folder).expanduser()
+    _require_folder(folder)
+    layouts = [part() for part in sorted(LAYOUTS.values(), key=lambda part: part.rank)]
+    fits = [(layout, layout.fit(folder)) for layout in layouts]
+    for layout, fit in fits:
+        if fit.missing is None:
+            cohort = checked(layout.load(folder))
+            if cohort.cases:
+                return cohort
+            raise LayoutError(_no_cases(folder, cohort))
+    _, nearest = max(fits, key=lambda one: one[1].closeness)
+    looked_for = "; ".join(layout.looks_for for layout in layouts)
+    inside = _recognised_inside(folder, layouts)
+    hint = (
+        f"Its folder {inside!r} holds cases; choose that one."
+        if inside
+        else f"The nearest match: {nearest.missing}."
+    )
+    raise LayoutError(f"No cases are recognised in {str(folder)!r}. Looked for {looked_for}. {hint}")
+
+
+def _require_folder(folder: Path) -> None:
+    try:
+        if folder.is_file():
+            raise LayoutError(f"{str(folder)!r} is a file; give the folder that holds the cases.")
+        if not folder.is_dir():
+            raise LayoutError(f"There is no folder {str(folder)!r}.{_similar(folder)}")
+        names = [one.name for one in folder.iterdir() if not one.name.startswith(".")]
+    except OSError as error:
+        raise LayoutError(
+            f"The folder {str(folder)!r} cannot be read: {error.strerror or error}."
+        ) from error
+    if "project.json" in names:
+        raise LayoutError(f"{str(folder)!r} is a project already; open it instead.")
+    if not names:
+        known = ", ".join(sorted(known_suffixes()))
+        raise LayoutError(
+            f"The folder {str(folder)!r} is empty. Looked for volumes ({known}) or a data set "
+            "with its dataset.json."
+        )
+
+
+def _similar(folder: Path) -> str:
+    if not folder.parent.is_dir():
+        return ""
+    there = [one.name for one in folder.parent.iterdir() if one.is_dir()]
+    close = difflib.get_close_matches(folder.name, there, n=1)
+    return f" Did you mean {str(folder.parent / close[0])!r}?" if close else ""
+
+
+def _recognised_inside(folder: Path, layouts: list[Layout]) -> str | None:
+    for one in sorted(folder.iterdir()):
+        is_candidate = one.is_dir() and not one.name.startswith(".")
+        if is_candidate and any(layout.fit(one).missing is None for layout in layouts):
+            return one.name
+    return None
+
+
+def _no_cases(folder: Path, cohort: Cohort) -> str:
+    why = " ".join(cohort.warnings[:3])
+    return f"No usable case is in {str(folder)!r}. {why}".strip()

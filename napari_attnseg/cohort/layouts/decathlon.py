@@ -1,0 +1,158 @@
+"""The Medical Segmentation Decathlon: a ``dataset.json`` that lists every image and label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from napari_attnseg.cohort import dataset_json
+from napari_attnseg.cohort.case import Case, Cohort, anonymous_channels, listed, natural
+from napari_attnseg.cohort.dataset_json import FILE, DatasetJsonError
+from napari_attnseg.cohort.layout import LAYOUTS, Fit
+from napari_attnseg.cohort.pairing import by_name, orphans, pair, unlabelled, volumes_in
+from napari_attnseg.io import stem
+
+_LISTS = ("training", "validation", "test")
+_PATIENT_KEYS = ("patient", "patient_id", "subject", "subject_id")
+
+
+@LAYOUTS.register("decathlon")
+class Decathlon:
+    """Medical Segmentation Decathlon."""
+
+    looks_for = f"a {FILE} that lists images and labels (Decathlon)"
+    rank = 10
+
+    def fit(self, folder: Path) -> Fit:
+        """Return whether ``dataset.json`` lists images that are there."""
+        try:
+            content = dataset_json.read(folder)
+        except DatasetJsonError as error:
+            return Fit(str(error), 0.8)
+        if content is None:
+            return Fit(f"there is no {FILE}", 0.0)
+        entries = _entries(content)
+        if not entries:
+            return Fit(f"{FILE} has no list of training images", 0.5)
+        if not any((folder / entry.images[0]).is_file() for entry in entries):
+            return Fit(f"{FILE} lists {entries[0].images[0]}, which is not there", 0.7)
+        return Fit()
+
+    def load(self, folder: Path) -> Cohort:
+        """Return the listed cases, and those beside them that the list leaves out."""
+        content = dataset_json.read(folder) or {}
+        classes, ignore = dataset_json.classes(content)
+        found = _Found()
+        for entry in _entries(content):
+            _take(folder, entry, dataset_json.channels(content), found)
+        channels = tuple(next(iter(found.cases.values())).images) if found.cases else ("image",)
+        _take_unlisted(folder, channels, found)
+        cases = sorted(found.cases.values(), key=lambda case: natural(case.name))
+        name = dataset_json.name(content, folder)
+        return Cohort(name, cases, classes, channels, found.sentences(), ignore)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    images: tuple[str, ...]
+    label: str | None
+    patient: str
+    is_test: bool
+
+
+@dataclass
+class _Found:
+    cases: dict[str, Case] = field(default_factory=dict)
+    missing_images: list[str] = field(default_factory=list)
+    unlabelled: list[str] = field(default_factory=list)
+    orphans: list[Path] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def sentences(self) -> tuple[str, ...]:
+        warnings = [*unlabelled(self.unlabelled), *orphans(self.orphans), *self.warnings]
+        if self.missing_images:
+            count = len(self.missing_images)
+            images = "1 image that is" if count == 1 else f"{count} images that are"
+            warnings.append(f"{FILE} lists {images} not there: {listed(self.missing_images)}.")
+        return tuple(warnings)
+
+
+def _entries(content: Mapping[str, Any]) -> list[_Entry]:
+    entries = []
+    for key in _LISTS:
+        rows = content.get(key, ())
+        for row in rows if isinstance(rows, Sequence) and not isinstance(rows, str) else ():
+            row = {"image": row} if isinstance(row, str) else row
+            if isinstance(row, Mapping) and (entry := _entry(row, is_test=key == "test")):
+                entries.append(entry)
+    return entries
+
+
+def _entry(row: Mapping[str, Any], *, is_test: bool) -> _Entry | None:
+    image = row.get("image")
+    images = tuple(image) if isinstance(image, (list, tuple)) else (image,)
+    if not images or not all(isinstance(one, str) and one for one in images):
+        return None
+    label = row.get("label")
+    label = label[0] if isinstance(label, list) and len(label) == 1 else label
+    patient = next((str(row[key]) for key in _PATIENT_KEYS if row.get(key)), "")
+    return _Entry(images, label if isinstance(label, str) else None, patient, is_test)
+
+
+def _take(folder: Path, entry: _Entry, channels: tuple[str, ...], found: _Found) -> None:
+    images = [folder / one for one in entry.images]
+    name = stem(images[0])
+    label = folder / entry.label if entry.label else None
+    missing = [one.name for one in images if not one.is_file()]
+    if missing:
+        found.missing_images += missing
+        if label is not None and label.is_file():
+            found.orphans.append(label)
+        return
+    if name in found.cases:
+        found.warnings.append(f"{FILE} lists {name} more than once; the first is taken.")
+        return
+    if label is not None and not label.is_file():
+        label = None
+    if label is None and not entry.is_test:
+        found.unlabelled.append(name)
+    named = _by_channel(images, channels)
+    found.cases[name] = Case(name, named, label, entry.patient, is_test=entry.is_test)
+
+
+def _by_channel(images: Sequence[Path], channels: tuple[str, ...]) -> dict[str, Path]:
+    if len(images) == 1:
+        return dict.fromkeys(channels or anonymous_channels(1), images[0])
+    names = channels if len(channels) == len(images) else anonymous_channels(len(images))
+    return dict(zip(names, images, strict=True))
+
+
+def _take_unlisted(folder: Path, channels: tuple[str, ...], found: _Found) -> None:
+    """Add what lies in ``imagesTr`` and ``labelsTr`` although the list does not name it."""
+    paths = [path for case in found.cases.values() for path in (*case.images.values(), case.label)]
+    known = {Path(path).resolve() for path in paths if path is not None}
+    known |= {path.resolve() for path in found.orphans}
+    if any(len(set(case.images.values())) > 1 for case in found.cases.values()):
+        return
+    images, labels = (
+        [one for one in volumes_in(folder / name) if one.resolve() not in known]
+        for name in ("imagesTr", "labelsTr")
+    )
+    images_by_name, twice = by_name(images)
+    pairs = pair(images_by_name, by_name(labels)[0])
+    for name, path in images_by_name.items():
+        if name not in found.cases:
+            label = pairs.labels.get(name)
+            found.cases[name] = Case(name, dict.fromkeys(channels, path), label)
+    for left in pairs.without_image:
+        # A label whose image is listed without it completes that case.
+        case = found.cases.get(stem(left))
+        if case is None or case.label is not None:
+            found.orphans.append(left)
+        else:
+            found.cases[case.name] = Case(case.name, case.images, left, case.patient, case.is_test)
+            found.unlabelled = [one for one in found.unlabelled if one != case.name]
+    found.unlabelled += pairs.without_label
+    found.warnings += [*twice, *pairs.warnings]
