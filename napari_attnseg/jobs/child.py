@@ -9,6 +9,7 @@ keeps what it has, so that it can be resumed.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import faulthandler
 import importlib
 import logging
@@ -19,7 +20,6 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
-from napari_attnseg.jobs.cache import RunCache
 from napari_attnseg.jobs.contract import JOBS, Context, Event, State
 from napari_attnseg.jobs.events import EventStream
 from napari_attnseg.jobs.inbox import Inbox, Request
@@ -46,32 +46,31 @@ def main(arguments: Sequence[str]) -> int:
     events = EventStream(stdout)
     for module in options.load:
         importlib.import_module(module)
-    runs = RunCache()
+    context = Context(should_stop=lambda: True)
     while (request := inbox.next()) is not None:
-        state = _do(request, inbox, events, runs)
+        state = _do(request, inbox, events, context)
         if not options.serve:
             return 0 if state in (State.DONE, State.STOPPED) else 1
     return 0
 
 
-def _do(request: Request, inbox: Inbox, events: EventStream, runs: RunCache) -> State:
+def _do(request: Request, inbox: Inbox, events: EventStream, context: Context) -> State:
     def tell(event: Event) -> None:
         events.write({**event, "job": request.id})
 
     tell({"event": "state", "state": State.RUNNING})
     state = State.STOPPED
-    if not inbox.should_stop(request.id):
-        state = _attempt(request, inbox, tell, runs)
+    context = dataclasses.replace(context, should_stop=lambda: inbox.should_stop(request.id))
+    if not context.should_stop():
+        state = _attempt(request, tell, context)
     tell({"event": "state", "state": state})
     return state
 
 
-def _attempt(
-    request: Request, inbox: Inbox, tell: Callable[[Event], None], runs: RunCache
-) -> State:
+def _attempt(request: Request, tell: Callable[[Event], None], context: Context) -> State:
     job = request.job
     try:
-        steps = JOBS[job.kind](job.settings, Context(lambda: inbox.should_stop(request.id), runs))
+        steps = JOBS[job.kind](job.settings, context)
         while True:
             try:
                 tell(next(steps))
@@ -82,7 +81,7 @@ def _attempt(
     except (Exception, SystemExit) as error:
         logger.exception("The job %s failed", job.kind)
         if is_out_of_memory(error):
-            runs.forget()
+            context.runs.forget()
         tell(dict(explain_error(error, job.kind).to_event()))
         return State.FAILED
 

@@ -8,9 +8,10 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from napari_attnseg.jobs.contract import Event
 from napari_attnseg.jobs.events import from_line, to_line
@@ -46,6 +47,7 @@ class Connection:
         self._on_event = on_event
         self._on_exit = on_exit
         self._writing = threading.Lock()
+        self._idle_since: float | None = None
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "napari_attnseg.jobs", *arguments],
@@ -101,27 +103,39 @@ class Connection:
         stdout = self._process.stdout
         assert stdout is not None
         with stdout:
-            for line in stdout:
+            while line := self._next_line(stdout):
                 event = from_line(line)
                 if event is None or "event" not in event:
                     logger.warning("Process %d wrote no event: %r", self.pid, line[:200])
                     continue
                 _guard(self._on_event, event)
 
+    def _next_line(self, stdout: IO[bytes]) -> bytes:
+        self._idle_since = time.monotonic()
+        line = stdout.readline()
+        self._idle_since = None
+        return line
+
     def _wait(self) -> None:
         # Not the end of stdout but that of the process counts: processes that the child started
         # may hold its stdout open after it was killed.
         returncode = self._process.wait()
-        self._reader.join(_LAST_WORDS_SECONDS)
+        while self._reader.is_alive() and not self._has_nothing_left():
+            self._reader.join(0.05)
         self.hang_up()
         _guard(self._on_exit, returncode)
+
+    def _has_nothing_left(self) -> bool:
+        # A listener may be slow; only when nothing more arrives was everything heard.
+        idle_since = self._idle_since
+        return idle_since is not None and time.monotonic() - idle_since > _LAST_WORDS_SECONDS
 
 
 def _guard(function: Callable[[Any], None], value: Any) -> None:
     try:
         function(value)
     except Exception:
-        logger.exception("A listener of a job failed on %r", value)
+        logger.exception("A listener of a job failed on %s", str(value)[:200])
 
 
 def _new_log() -> Path:

@@ -62,10 +62,12 @@ class Context:
     Args:
         should_stop: Asked between steps; once true, the job gives back what it has.
         runs: Keeps the last trained run loaded from job to job.
+        memory: What one job found out and another one may use again, by a key of its own.
     """
 
     should_stop: Callable[[], bool]
     runs: RunCache = field(default_factory=RunCache)
+    memory: dict[tuple[Any, ...], Any] = field(default_factory=dict)
 
 
 JobFunction = Callable[[dict[str, Any], Context], Generator[Event, None, Event]]

@@ -119,7 +119,7 @@ def _follows(old: State, new: State) -> bool:
 
 
 def _known_state(name: Any) -> State | None:
-    return State(name) if name in State.__members__ else None
+    return State(name) if isinstance(name, str) and name in State.__members__ else None
 
 
 def _trouble(event: Event) -> Trouble:

@@ -45,6 +45,8 @@ def explain_error(error: BaseException, kind: str = "") -> Trouble:
     """Return a sentence and a next step for an exception that ended a job."""
     details = "".join(traceback.format_exception(error))
     text = _first_words(error)
+    if _is_our_own(error):
+        return Trouble(text, _RESUME if kind == "train" and is_disk_full(error) else "", details)
     if is_out_of_memory(error):
         where = "on the GPU" if "cuda" in details.lower() else "of this computer"
         return Trouble(
@@ -113,6 +115,11 @@ def is_disk_full(error: BaseException | None) -> bool:
     if any(word in str(error).lower() for word in words):
         return True
     return is_disk_full(error.__cause__)
+
+
+def _is_our_own(error: BaseException) -> bool:
+    # Errors defined in this package carry sentences written for the person at the screen.
+    return type(error).__module__.split(".")[0] == __name__.split(".")[0]
 
 
 def _first_words(error: BaseException) -> str:

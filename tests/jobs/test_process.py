@@ -175,6 +175,19 @@ def test_a_listener_that_fails_does_not_stop_the_job() -> None:
     assert job.wait(30) is State.DONE
 
 
+def test_a_slow_listener_hears_everything() -> None:
+    heard: list[dict[str, Any]] = []
+
+    def listen(event: dict[str, Any]) -> None:
+        time.sleep(0.3)
+        heard.append(event)
+
+    job = JobProcess(Job("count", {"steps": 12}), listen, load=KINDS).start()
+
+    assert job.wait(30) is State.DONE
+    assert [event["event"] for event in heard].count("progress") == 12
+
+
 def test_a_job_ended_at_once_by_its_owner_is_stopped_not_lost(until: Until) -> None:
     job, _ = started("count", steps=1000, seconds=0.05)
     until(lambda: job.state is State.RUNNING)

@@ -1,0 +1,122 @@
+"""``attnseg explain``: maps of what a run looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from napari_attnseg.cli.app import Device, Json, Overwrite, app, print_json, print_line
+from napari_attnseg.cli.engine import run_job
+from napari_attnseg.cli.inputs import bind_input, find_run, run_facts
+from napari_attnseg.jobs.inputs import JobError
+
+
+@app.command()
+def explain(  # noqa: PLR0913 - each option of the command is an argument
+    run: Annotated[str, typer.Argument(help="A run's folder, PROJECT:ID, or an id.")],
+    case: Annotated[
+        str | None, typer.Argument(metavar="INPUT", help="A file or a case folder.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the maps.")] = None,
+    method: Annotated[str | None, typer.Option(help="hires-cam (default), grad-cam.")] = None,
+    target: Annotated[
+        str | None, typer.Option("--class", metavar="CLASS", help="Value or name.")
+    ] = None,
+    layer: Annotated[str | None, typer.Option(help="See --list; the deepest by default.")] = None,
+    attention: Annotated[
+        bool, typer.Option("--attention", help="Record what attention modules do.")
+    ] = False,
+    list_choices: Annotated[
+        bool, typer.Option("--list", help="List methods, layers and classes, and end.")
+    ] = False,
+    overwrite: Overwrite = False,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Write a map of where a class's segmentation comes from, or of the attention."""
+    folder = find_run(run)
+    if list_choices:
+        _list(folder, as_json=as_json)
+        return
+    if case is None or out is None:
+        raise typer.BadParameter("INPUT and --out are needed, unless there is --list")
+    facts = run_facts(folder)
+    # Attention alone needs no class; asking for a method or a layer means a map of one.
+    wants_map = not attention or any(one is not None for one in (target, method, layer))
+    settings = {
+        "run": str(folder),
+        "input": bind_input(case, facts.get("channels") or []),
+        "out": str(out),
+        "target": _class_value(target, facts) if wants_map else None,
+        "method": method,
+        "layer": layer,
+        "attention": attention,
+        "settings": {"device": device},
+        "overwrite": overwrite,
+    }
+    maps: list[dict[str, Any]] = []
+
+    def listen(event: dict[str, Any]) -> None:
+        if event["event"] == "map":
+            maps.append({"path": event["path"], **event["info"]})
+
+    result = run_job("explain", settings, "Explaining", listen)
+    if as_json:
+        print_json(maps)
+    else:
+        _print_maps(maps)
+    if result.get("state") == "stopped":
+        raise JobError("Stopped before the maps were complete.")
+
+
+def _class_value(text: str | None, facts: dict[str, Any]) -> int:
+    """Return the value of a class given by value or name; the first class by default."""
+    classes = {int(value): str(name) for value, name in (facts.get("classes") or {}).items()}
+    if text is None:
+        return min(classes, default=1)
+    if text.lstrip("-").isdigit():
+        return int(text)
+    named = [value for value, name in classes.items() if name.casefold() == text.casefold()]
+    if not named:
+        known = ", ".join(f"{value} = {name}" for value, name in classes.items())
+        raise JobError(f"The run has no class {text!r}; its classes are {known}.")
+    return named[0]
+
+
+def _print_maps(maps: list[dict[str, Any]]) -> None:
+    for one in maps:
+        if one.get("kind") == "attention":
+            print_line(f"{one.get('reason') or 'attention'} -> {one['record']}")
+            for about in one["numbers"].values():
+                if about.get("path"):
+                    print_line(f"  {about['kind']} map -> {about['path']}")
+        elif one["path"] is None:
+            print_line(f"{one['reason']} ({one['record']})")
+        else:
+            print_line(f"{one['method']}, {one['class_name']}, {one['layer']} -> {one['path']}")
+
+
+def _list(folder: Path, *, as_json: bool) -> None:
+    from napari_attnseg.explanation import list_layers, list_methods
+    from napari_attnseg.inference import load_run
+
+    run = load_run(folder)
+    layers = [one.to_dict() for one in list_layers(run)]
+    classes = {str(value): name for value, name in run.classes.items()}
+    if as_json:
+        print_json({"methods": list_methods(), "layers": layers, "classes": classes})
+        return
+    print_line("methods")
+    for name, summary in list_methods().items():
+        print_line(f"  {name:12} {summary}")
+    print_line("layers")
+    for one in layers:
+        cells = " x ".join(f"{mm:.3g}" for mm in one["stride_mm"])
+        mark = "default" if one["default"] else ""
+        print_line(f"  {one['name']:12} {cells} mm  {mark}  {one['remark']}".rstrip())
+    print_line("classes")
+    for value, name in classes.items():
+        print_line(f"  {value:12} {name}")
+    print_line(f"attention: {run.config.attention}")

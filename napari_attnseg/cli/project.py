@@ -1,0 +1,55 @@
+"""``attnseg project``: make, extend or list a project."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napari_attnseg.cli.app import Json, app, note, print_json, print_line
+from napari_attnseg.cli.inputs import is_project
+from napari_attnseg.cohort.project import Project
+
+
+@app.command()
+def project(
+    path: Annotated[Path, typer.Argument(help="The project's folder.")],
+    cases: Annotated[
+        list[Path] | None, typer.Option(help="Folder of cases to add; its layout is recognised.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a project, add cases to it, or list them with their sets and states."""
+    opened = open_with_cases(path, cases or [])
+    if as_json:
+        print_json(opened.to_json())
+    else:
+        print_cases(opened)
+
+
+def open_with_cases(path: Path, folders: list[Path]) -> Project:
+    """Return the project in a folder, made if needed, with the cases of other folders added."""
+    from napari_attnseg.cohort import recognise
+
+    # All folders are read before anything is written: a bad one must not leave half a project.
+    cohorts = [recognise(folder) for folder in folders]
+    is_new = bool(folders) and not is_project(path)
+    opened = Project.create(path) if is_new else Project.open(path)
+    for cohort in cohorts:
+        for text in opened.add(cohort):
+            note(f"Warning: {text}")
+    return opened
+
+
+def print_cases(opened: Project) -> None:
+    """Print one line a case."""
+    width = max([len(case.name) for case in opened.cases] + [4])
+    print_line(f"{'case':{width}}  {'status':10}  set")
+    for case in opened.cases:
+        print_line(f"{case.name:{width}}  {case.status:10}  {case.set or '-'}")
+    counts = Counter(case.set or "without label" for case in opened.cases)
+    print_line(", ".join(f"{number} {name}" for name, number in sorted(counts.items())))
+    classes = ", ".join(f"{value} = {name}" for value, name in opened.classes.items())
+    print_line(f"classes: {classes or 'none yet'}")

@@ -1,0 +1,90 @@
+"""What a job reads: the images of one case as one volume."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_attnseg.io import read_volume
+from napari_attnseg.volume import Volume, require_same_grid
+
+
+class JobError(ValueError):
+    """A job that cannot be done as asked; the message says why and what to do."""
+
+
+def read_images(images: Mapping[str, str | Path]) -> Volume:
+    """Return the images of a case as the channels of one volume, in their order.
+
+    A file that several channels name holds them all, one after another. What writing a result
+    back exactly needs is that of the first file.
+
+    Args:
+        images: File by channel name.
+
+    Raises:
+        JobError: If there is no image.
+        VolumeError: If one cannot be read.
+        GridMismatchError: If they are on different grids.
+    """
+    if not images:
+        raise JobError("The case has no image.")
+    volumes: dict[Path, Volume] = {}
+    parts: list[np.ndarray] = []
+    paths = [Path(path) for path in images.values()]
+    for index, (channel, path) in enumerate(zip(images, paths, strict=True)):
+        if path not in volumes:
+            volumes[path] = read_volume(path)
+        one, first = volumes[path], volumes[paths[0]]
+        require_same_grid(first.grid, one.grid, names=("first image", f"image {channel!r}"))
+        parts.append(_channel(one, path, index, paths))
+    data = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    names = tuple(images) if len(images) == data.shape[0] else ()
+    return volumes[paths[0]].replace(data=data, channels=names)
+
+
+def require_new_files(files: Sequence[Path], *, overwrite: bool) -> None:
+    """Refuse to write over what exists.
+
+    Raises:
+        JobError: If a file exists and may not be overwritten.
+    """
+    there = [str(file) for file in files if file.exists()]
+    if there and not overwrite:
+        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
+        raise JobError(
+            f"{there[0]}{more} would be overwritten; choose another folder, or allow it with "
+            "--overwrite."
+        )
+
+
+def require_different_names(inputs: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse inputs whose results would get the same name.
+
+    Raises:
+        JobError: If two are equal.
+    """
+    seen: set[str] = set()
+    for one in inputs:
+        # On some systems two names that differ in case are one file.
+        name = str(one["name"]).casefold()
+        if name in seen:
+            raise JobError(
+                f"Two inputs are named {one['name']!r}, so one result would replace the other; "
+                "rename one of them, or give them in two calls."
+            )
+        seen.add(name)
+
+
+def _channel(volume: Volume, path: Path, index: int, paths: Sequence[Path]) -> np.ndarray:
+    if paths.count(path) == 1:
+        return volume.data
+    if index >= volume.data.shape[0]:
+        raise JobError(
+            f"{path.name!r} holds {volume.data.shape[0]} images, and image {index + 1} was asked "
+            "for."
+        )
+    return volume.data[index : index + 1]

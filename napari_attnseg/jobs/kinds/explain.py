@@ -1,0 +1,131 @@
+"""Maps of what a run looked at in a case.
+
+Settings: ``run`` (folder), ``input`` (``name`` and ``images``, file by channel name), ``out``
+(folder), ``target`` (class value, or None), ``method``, ``layer`` (or None), ``attention``
+(whether to record attention too), ``settings`` (`PredictConfig`), ``overwrite``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_attnseg.config import PredictConfig
+from napari_attnseg.jobs.contract import JOBS, Context, Event
+from napari_attnseg.jobs.inputs import JobError, read_images
+
+if TYPE_CHECKING:
+    from napari_attnseg.explanation import AttentionResult, Explanation
+    from napari_attnseg.inference import Run, WindowReport
+    from napari_attnseg.volume import Volume
+
+
+@JOBS.register("explain")
+def explain(settings: dict[str, Any], context: Context) -> Generator[Event, None, Event]:
+    """Yield progress and a ``map`` event for each result; returns how many maps there are."""
+    config = PredictConfig.from_dict(settings.get("settings") or {})
+    name, target = str(settings["input"]["name"]), settings.get("target")
+    if target is None and not settings.get("attention"):
+        raise JobError("Say which class to explain, or ask for attention.")
+    yield {"event": "progress", "done": 0, "total": 0, "text": f"Reading {name}"}
+    run = context.runs.load(settings["run"], device=config.device)
+    image = read_images(settings["input"]["images"])
+    counts: list[int | None] = []
+    if target is not None:
+        counts.append((yield from _map(run, image, settings, config, context)))
+    if settings.get("attention") and None not in counts:
+        counts.append((yield from _attention(run, image, settings, config, context)))
+    state = "stopped" if None in counts else "done"
+    return {"maps": sum(one or 0 for one in counts), "state": state}
+
+
+def _map(
+    run: Run, image: Volume, settings: dict[str, Any], config: PredictConfig, context: Context
+) -> Generator[Event, None, int | None]:
+    """Write a class activation map; returns how many there are, None if stopped."""
+    from napari_attnseg.explanation import explain_steps, write_explanation
+    from napari_attnseg.explanation.layers import DEFAULT_METHOD
+
+    name = str(settings["input"]["name"])
+    steps = explain_steps(
+        run,
+        image,
+        int(settings["target"]),
+        settings.get("method") or DEFAULT_METHOD,
+        settings.get("layer"),
+        settings=config,
+        should_stop=context.should_stop,
+    )
+    found: Explanation | None = yield from _reported(steps, f"Explaining {name}")
+    if found is None:
+        return None
+    for text in found.info.get("warnings", ()):
+        yield {"event": "warning", "text": f"{name}: {text}"}
+    written, record = write_explanation(
+        settings["out"], name, found, overwrite=_may_overwrite(settings)
+    )
+    path = str(written) if written else None
+    yield {"event": "map", "path": path, "info": {**found.info, "record": str(record)}}
+    return int(written is not None)
+
+
+def _attention(
+    run: Run, image: Volume, settings: dict[str, Any], config: PredictConfig, context: Context
+) -> Generator[Event, None, int | None]:
+    """Write what attention did; returns how many volumes there are, None if stopped."""
+    from napari_attnseg.explanation import attention_steps
+
+    name = str(settings["input"]["name"])
+    steps = attention_steps(run, image, settings=config, should_stop=context.should_stop)
+    recorded: AttentionResult | None
+    recorded = yield from _reported(steps, f"Recording attention in {name}")
+    if recorded is None:
+        return None
+    yield _write_attention(settings, name, recorded)
+    return len(recorded.volumes)
+
+
+def _reported(steps: Generator[WindowReport, None, Any], text: str) -> Generator[Event, None, Any]:
+    """Turn the reports of windows into events; returns what the steps return."""
+    start = time.monotonic()
+    while True:
+        try:
+            report = next(steps)
+        except StopIteration as end:
+            return end.value
+        seconds = time.monotonic() - start
+        yield {
+            "event": "progress",
+            "done": report.done,
+            "total": report.total,
+            "text": text,
+            "eta_seconds": seconds / max(1, report.done) * (report.total - report.done),
+        }
+
+
+def _write_attention(settings: dict[str, Any], name: str, result: AttentionResult) -> Event:
+    from napari_attnseg.explanation import write_attention
+
+    files, record = write_attention(
+        Path(settings["out"]), name, result, overwrite=_may_overwrite(settings)
+    )
+    maps = {key: {**about, "path": str(files[key])} for key, about in result.info["maps"].items()}
+    # The values of every window stay in the record; an event should be small.
+    numbers = {
+        key: {part: value for part, value in about.items() if part != "windows"}
+        for key, about in result.info["numbers"].items()
+    }
+    info = {
+        "kind": "attention",
+        "numbers": {**maps, **numbers},
+        "reason": result.info.get("reason"),
+        "record": str(record),
+    }
+    return {"event": "map", "path": None, "info": info}
+
+
+def _may_overwrite(settings: dict[str, Any]) -> bool:
+    # Maps can be made again, so only who asks for it is refused.
+    return bool(settings.get("overwrite", True))

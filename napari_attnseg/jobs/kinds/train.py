@@ -1,0 +1,44 @@
+"""Training on the cases of a project.
+
+Settings: those of `training.start.train_project`; in ``model``, ``network`` may name a published
+network, whose settings the others then change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from napari_attnseg.jobs.contract import JOBS, Context, Event
+
+_FROM_THE_PROJECT = ("in_channels", "out_channels")
+
+
+@JOBS.register("train")
+def train(settings: dict[str, Any], context: Context) -> Generator[Event, None, Event]:
+    """Yield training's reports as events; returns what ``result.json`` holds."""
+    yield {"event": "progress", "done": 0, "total": 0, "text": "Loading the libraries"}
+    from napari_attnseg.training.start import train_project
+
+    asked = {**settings, "model": chosen_model(settings.get("model") or {})}
+    steps = train_project(asked, context.should_stop)
+    while True:
+        try:
+            report = next(steps)
+        except StopIteration as end:
+            return dict(end.value.to_json())
+        yield report.to_event()
+
+
+def chosen_model(given: dict[str, Any]) -> dict[str, Any]:
+    """Return what was asked for of `ModelConfig`, with a published network spelt out."""
+    chosen = {key: value for key, value in given.items() if key not in _FROM_THE_PROJECT}
+    name = chosen.pop("network", None)
+    if name is None:
+        return chosen
+    from napari_attnseg.models import network_config
+
+    published = network_config(name).to_dict()
+    for key in _FROM_THE_PROJECT:
+        del published[key]
+    return {**published, **chosen}
