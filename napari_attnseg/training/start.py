@@ -1,0 +1,256 @@
+"""Train on a project: from what a person asked for to a run, new, gone on with, or resumed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from napari_attnseg.cohort.project import Project, ProjectCase
+from napari_attnseg.config import ModelConfig, TrainConfig
+from napari_attnseg.inference.device import choose_device
+from napari_attnseg.inference.run import Run, load_run
+from napari_attnseg.models.backbones import BACKBONES
+from napari_attnseg.preprocessing import Plan, make_plan
+from napari_attnseg.preprocessing.fingerprint import Fingerprint, fingerprint
+from napari_attnseg.training.cases import TrainingCase, TrainingError
+from napari_attnseg.training.fit import ShouldStop, fit, never
+from napari_attnseg.training.reports import ProgressReport, Report, RunResult, WarningReport
+from napari_attnseg.training.task import FitTask
+from napari_attnseg.volume import Volume, require_same_grid
+
+FINE_TUNING_MINUTES = 3.0
+RECORDED = ("threads", "precision")
+"""Facts of a run that a resumed one must have again to end bit-equal."""
+
+
+def train_project(
+    settings: Mapping[str, Any], should_stop: ShouldStop = never
+) -> Generator[Report, None, RunResult]:
+    """Train on a project's cases, and yield a report at every step.
+
+    Args:
+        settings: ``project`` is its folder. ``model`` and ``train`` hold what is asked for of
+            `ModelConfig` and `TrainConfig`, ``plan`` overrides of `Plan`. ``from`` is a run to
+            fine-tune (id or folder), and ``learn_from`` the cases that are new to it. ``resume``
+            is a run to resume, True for the latest one; then all else is taken from it.
+        should_stop: Asked after every step.
+
+    Raises:
+        TrainingError: If the training cannot start or go on.
+        ValueError: If a setting or a case cannot be used.
+    """
+    project = Project.open(settings["project"])
+    if settings.get("resume"):
+        task = resumed_task(project, settings["resume"])
+    elif settings.get("from"):
+        task = fine_tuning_task(project, settings)
+    else:
+        task = yield from _new_task(project, settings, should_stop)
+    if task is None:
+        return RunResult("", "stopped", 0, project.classes, {}, 0.0, 0, 0)
+    yield from _left_out(project)
+    return (yield from fit(task, should_stop))
+
+
+def resumed_task(project: Project, run: str | Path | bool) -> FitTask:
+    """Return what a stopped, killed or failed run was doing.
+
+    Args:
+        project: The project of the run.
+        run: Id or folder of the run, or True for the latest one.
+
+    Raises:
+        TrainingError: If there is nothing to resume.
+    """
+    run_dir = Path(project.run_dir(None if run is True else str(run)))
+    saved = _read(run_dir / "config.json")
+    result = _read(run_dir / "result.json") if (run_dir / "result.json").exists() else {}
+    if result.get("state") == "done":
+        raise TrainingError(
+            f"Run {run_dir.name} has already ended as it should; to train it further, start a "
+            f"new one from it (--from {run_dir.name})."
+        )
+    train = {**saved["train"], **{name: saved[name] for name in RECORDED if saved.get(name)}}
+    started_from = saved.get("start")
+    return FitTask(
+        cases=_named(project, saved["split"]["train"]),
+        validation=_named(project, saved["split"]["val"]),
+        plan=Plan.from_dict(_read(run_dir / "plan.json")),
+        model=ModelConfig.from_dict(saved["model"]),
+        train=TrainConfig.from_dict(train),
+        run_dir=run_dir,
+        classes={int(value): name for value, name in saved["classes"].items()},
+        channels=saved["channels"],
+        start=None if started_from is None else load_run(project.run_dir(started_from)),
+        new_cases=frozenset(saved.get("new_cases", ())),
+    )
+
+
+def fine_tuning_task(project: Project, settings: Mapping[str, Any]) -> FitTask:
+    """Return the task of going on from a run, on its own plan, with old and new cases.
+
+    Raises:
+        TrainingError: If the project has classes or images that the run does not know.
+        ValueError: If a case to learn from is a validation case or has no label.
+    """
+    learn_from = list(settings.get("learn_from") or ())
+    for name in learn_from:
+        project.require_learnable(name)
+    train = dict(settings.get("train") or {})
+    if train.get("minutes") is None and train.get("epochs") is None:
+        train["minutes"] = FINE_TUNING_MINUTES
+    config = TrainConfig.from_dict(train)
+    start = load_run(project.run_dir(settings["from"]), device=config.device)
+    _require_same_task(project, start)
+    cases = [_training_case(case) for case in project.training_cases()]
+    known = set(start.split.get("train", ()))
+    return FitTask(
+        cases=cases,
+        validation=[_training_case(case) for case in project.validation_cases()],
+        plan=start.plan,
+        model=start.config,
+        train=config,
+        run_dir=Path(project.new_run_dir()),
+        classes=start.classes,
+        channels=start.channels,
+        start=start,
+        new_cases=frozenset(learn_from or (case.name for case in cases if case.name not in known)),
+    )
+
+
+def model_config(given: Mapping[str, Any], *, channels: int, classes: int) -> ModelConfig:
+    """Return a network's configuration, sized by the plan unless something else was asked for.
+
+    Args:
+        given: What was asked for of `ModelConfig`.
+        channels: Images of a case.
+        classes: Classes without the background.
+    """
+    backbone = BACKBONES[given.get("backbone", ModelConfig().backbone)]
+    chosen = {"dims": backbone.dims[0], **given}
+    if "preset" not in chosen and "plan" in backbone.presets:
+        chosen["preset"] = "plan"
+    return ModelConfig.from_dict({**chosen, "in_channels": channels, "out_channels": classes + 1})
+
+
+def _new_task(
+    project: Project, settings: Mapping[str, Any], should_stop: ShouldStop
+) -> Generator[Report, None, FitTask | None]:
+    train = TrainConfig.from_dict(dict(settings.get("train") or {}))
+    model = model_config(
+        settings.get("model") or {},
+        channels=len(project.channels),
+        classes=len(project.classes),
+    )
+    cases = [_training_case(case) for case in project.training_cases()]
+    if not cases:
+        raise TrainingError(
+            "There is no labelled case to learn from; label at least one case, or add a folder "
+            "with labels."
+        )
+    facts = yield from _fingerprint(cases, project.channels, should_stop)
+    if facts is None:
+        return None
+    plan = _plan(facts, model, train, settings.get("plan") or {})
+    if model.preset == "plan":
+        model = model.replace(options={**plan.model_options, **model.options})
+    return FitTask(
+        cases=cases,
+        validation=[_training_case(case) for case in project.validation_cases()],
+        plan=plan,
+        model=model,
+        train=train,
+        run_dir=Path(project.new_run_dir()),
+        classes=dict(project.classes),
+        channels=list(project.channels),
+    )
+
+
+def _plan(
+    facts: Fingerprint, model: ModelConfig, train: TrainConfig, overrides: Mapping[str, Any]
+) -> Plan:
+    chosen = dict(overrides)
+    if train.patch_size is not None:
+        depth = [1] if len(train.patch_size) == 2 else []
+        chosen["patch_size"] = [*depth, *train.patch_size]
+    if train.batch_size is not None:
+        chosen["batch_size"] = train.batch_size
+    device = choose_device(train.device).type
+    return make_plan(facts, dims=model.dims, device=device, overrides=chosen)
+
+
+def _fingerprint(
+    cases: Sequence[TrainingCase], channels: Sequence[str], should_stop: ShouldStop
+) -> Generator[Report, None, Fingerprint | None]:
+    """Measure the cases in a thread, and tell how far it is; None if asked to stop."""
+    seen: SimpleQueue[str] = SimpleQueue()
+    with ThreadPoolExecutor(1) as pool:
+        volumes = _volumes(cases, seen.put, should_stop)
+        measured = pool.submit(fingerprint, volumes, channels=tuple(channels))
+        done = 0
+        while not (measured.done() and seen.empty()):
+            try:
+                name = seen.get(timeout=0.1)
+            except Empty:
+                continue
+            done += 1
+            yield ProgressReport(done, len(cases), f"Looking at {name}")
+    return None if should_stop() else measured.result()
+
+
+def _volumes(
+    cases: Sequence[TrainingCase], tell: Callable[[str], None], should_stop: ShouldStop
+) -> Iterator[tuple[Volume, Volume]]:
+    for case in cases:
+        if should_stop():
+            return
+        image, label = case.read_image(), case.read_label()
+        require_same_grid(image.grid, label.grid, names=(f"image of {case.name}", "label"))
+        yield image, label
+        tell(case.name)
+
+
+def _left_out(project: Project) -> Generator[Report, None, None]:
+    names = [case.name for case in project.cases if case.label is None]
+    if names:
+        shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+        yield WarningReport(
+            f"{len(names)} of {len(project.cases)} cases have no label and are not learned from: "
+            f"{shown}."
+        )
+
+
+def _training_case(case: ProjectCase) -> TrainingCase:
+    images = {channel: Path(path) for channel, path in case.images.items()}
+    return TrainingCase(case.name, images, None if case.label is None else Path(case.label))
+
+
+def _named(project: Project, names: Sequence[str]) -> list[TrainingCase]:
+    return [_training_case(project.case(name)) for name in names]
+
+
+def _require_same_task(project: Project, start: Run) -> None:
+    strange = [name for value, name in project.classes.items() if value not in start.classes]
+    if strange:
+        raise TrainingError(
+            f"Run {start.id} does not know the class {strange[0]}; train a new run from scratch."
+        )
+    if start.channels and tuple(start.channels) != tuple(project.channels):
+        raise TrainingError(
+            f"Run {start.id} needs the images {', '.join(start.channels)}, and the project has "
+            f"{', '.join(project.channels)}; train a new run from scratch."
+        )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TrainingError(
+            f"The run {path.parent.name} cannot be resumed: {path.name} is missing or damaged."
+        ) from error
+    return values
