@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from napari_attnseg.cohort import dataset_json
@@ -67,7 +67,8 @@ class Folders:
             grouped = {name: [path] for name, path in image_files.items()}
         # Images alone are the normal start of a project, and no reason to warn.
         is_labelled = labels is not None or bool(pairs.labels)
-        warnings += [*twice, *(pairs.sentences() if is_labelled else pairs.warnings)]
+        pairs = pairs if is_labelled else replace(pairs, without_label=())
+        warnings += [*twice, *pairs.sentences()]
         count = len(next(iter(grouped.values()), [folder]))
         channels = facts.channels if len(facts.channels) == count else anonymous_channels(count)
         cases = [
@@ -99,7 +100,10 @@ def _facts(folder: Path) -> tuple[_Facts, list[str]]:
 
 def _subfolder(folder: Path, names: Sequence[str]) -> Path | None:
     there = {one.name.casefold(): one for one in sorted(folder.iterdir()) if one.is_dir()}
-    return next((there[name] for name in names if name in there), None)
+    exact = next((there[name] for name in names if name in there), None)
+    # "images_nii" and "labels-final" are as good, where only one begins so.
+    begun = [one for name, one in there.items() if name.startswith(tuple(names[:2]))]
+    return exact or (begun[0] if len(begun) == 1 else None)
 
 
 def _by_case(images: Mapping[str, Path], labels: Mapping[str, Path]) -> dict[str, list[Path]]:

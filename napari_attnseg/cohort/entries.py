@@ -1,0 +1,152 @@
+"""Cases as the project file holds them, and how a cohort's cases become such entries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from napari_attnseg.cohort.case import ANONYMOUS_CHANNEL, Case, Cohort, listed, natural
+from napari_attnseg.cohort.label_values import placeholder
+from napari_attnseg.cohort.ledger import ProjectError
+from napari_attnseg.cohort.paths import real_path, stored_path
+from napari_attnseg.cohort.split import TEST, assign_sets
+
+UNLABELLED, DRAFT, CORRECTED, APPROVED = "unlabelled", "draft", "corrected", "approved"
+STATUSES = (UNLABELLED, DRAFT, CORRECTED, APPROVED)
+
+Content = dict[str, Any]
+
+
+@dataclass
+class Added:
+    """What adding a cohort brought: warnings, and cases that have just got a label."""
+
+    warnings: list[str] = field(default_factory=list)
+    labelled: list[Case] = field(default_factory=list)
+
+
+def add_cases(content: Content, cohort: Cohort, folder: Path) -> list[str]:
+    """Enter a cohort's cases into a project's content; return warnings in sentences.
+
+    Cases that are known by name stay as they are, set included; one that now has a label gets
+    it, and one whose files have moved is followed.
+
+    Raises:
+        ProjectError: If the cohort has other channels, or means other things by a value.
+    """
+    channels = _agreed_channels(content, cohort)
+    _agree_on_classes(content, cohort)
+    added = Added(list(cohort.warnings))
+    kept_apart = []
+    for case in cohort.cases:
+        images = dict(zip(channels, case.images.values(), strict=True))
+        if not _enter(content["cases"], case, images, folder, added):
+            kept_apart.append(case.name)
+    if kept_apart:
+        added.warnings.append(
+            f"The project already has other images under the name {listed(kept_apart)}; those of "
+            f"{cohort.name} are left out. Rename them to add them."
+        )
+    content["cases"] = dict(sorted(content["cases"].items(), key=lambda one: natural(one[0])))
+    _give_sets(content, [case for case in added.labelled if not case.is_test])
+    return added.warnings
+
+
+def give_set(content: Content, name: str) -> None:
+    """Give a case its set, now that it has a label; nothing changes if it has one."""
+    entry = content["cases"][name]
+    _give_sets(content, [Case(name, {ANONYMOUS_CHANNEL: ""}, None, entry["patient"])])
+
+
+def _enter(
+    entries: Content, case: Case, images: Mapping[str, str | Path], folder: Path, added: Added
+) -> bool:
+    """Add or complete one entry; return whether the case is that of the entry."""
+    stored = {channel: stored_path(path, folder) for channel, path in images.items()}
+    label = stored_path(case.label, folder) if case.label is not None else None
+    entry = entries.get(case.name)
+    if entry is None:
+        entries[case.name] = {
+            "images": stored,
+            "label": label,
+            "patient": case.patient,
+            "set": TEST if case.is_test else None,
+            "status": APPROVED if label else UNLABELLED,
+            "values": None,
+        }
+        if label:
+            added.labelled.append(case)
+        return True
+    if entry["images"] != stored:
+        if _exist(entry["images"].values(), folder):
+            return False
+        entry["images"] = stored
+        entry["label"] = label or entry["label"]
+    if label and (entry["label"] is None or not _exist([entry["label"]], folder)):
+        entry["label"], entry["values"] = label, None
+        if entry["status"] == UNLABELLED:
+            entry["status"] = APPROVED
+            added.labelled.append(case)
+    return True
+
+
+def _exist(stored: Any, folder: Path) -> bool:
+    return any(real_path(path, folder).is_file() for path in stored)
+
+
+def _give_sets(content: Content, cases: Sequence[Case]) -> None:
+    entries = content["cases"]
+    sets = assign_sets(
+        {name: entry["set"] for name, entry in entries.items() if entry["set"]},
+        [(case.name, entries[case.name]["patient"]) for case in cases],
+        content["seed"],
+        content["test_fraction"],
+        {name: entry["patient"] for name, entry in entries.items()},
+    )
+    for name, its_set in sets.items():
+        entries[name]["set"] = its_set
+
+
+def _agreed_channels(content: Content, cohort: Cohort) -> list[str]:
+    """Return the project's name for each channel of a cohort, in the cohort's order.
+
+    Raises:
+        ProjectError: If the channels are others.
+    """
+    mine, theirs = content["channels"], list(cohort.channels)
+    if not content["cases"] or not mine:
+        content["channels"] = theirs
+        return theirs
+    if len(mine) == len(theirs):
+        folded = {name.casefold(): name for name in mine}
+        if all(name.casefold() in folded for name in theirs):
+            return [folded[name.casefold()] for name in theirs]
+        if _are_anonymous(theirs) or _are_anonymous(mine):
+            return list(mine)
+    raise ProjectError(
+        f"The project's cases have the images {', '.join(mine)}; those of {cohort.name} have "
+        f"{', '.join(theirs)}. Make another project for them."
+    )
+
+
+def _are_anonymous(channels: Sequence[str]) -> bool:
+    return all(name.split(" ")[0] == ANONYMOUS_CHANNEL for name in channels)
+
+
+def _agree_on_classes(content: Content, cohort: Cohort) -> None:
+    classes, mine = content["classes"], dict(content["classes"])
+    for value, name in cohort.classes.items():
+        known = mine.get(str(value))
+        if known is None or known == placeholder(value):
+            classes[str(value)] = name
+        elif name != placeholder(value) and known.casefold() != name.casefold():
+            raise ProjectError(
+                f"In the project the label value {value} means {known!r}, in {cohort.name} it "
+                f"means {name!r}. Make another project for these cases."
+            )
+    content["named"] = content["named"] or bool(cohort.classes)
+    content["classes"] = dict(sorted(classes.items(), key=lambda one: int(one[0])))
+    if content["ignore_label"] is None:
+        content["ignore_label"] = cohort.ignore_label

@@ -1,0 +1,365 @@
+"""A project: cases with their labels, sets and status, runs and predictions, in one folder."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_attnseg.cohort.case import Cohort
+from napari_attnseg.cohort.entries import (
+    APPROVED,
+    CORRECTED,
+    DRAFT,
+    STATUSES,
+    UNLABELLED,
+    add_cases,
+    give_set,
+)
+from napari_attnseg.cohort.headers import read_header
+from napari_attnseg.cohort.label_values import note_values, read_missing_values, values_of
+from napari_attnseg.cohort.ledger import FILE, FORMAT, Ledger, ProjectError, told_plainly
+from napari_attnseg.cohort.paths import real_path
+from napari_attnseg.cohort.run_folders import find_run, new_run_folder, run_folders
+from napari_attnseg.cohort.split import TEST, TRAIN, VALIDATION
+from napari_attnseg.volume import Volume, require_same_grid
+
+LABEL_SUFFIX = ".nii.gz"
+READING_SECONDS = 1.0
+"""Longest time that making or extending a project spends on values of labels without names."""
+
+_SET_WORDS = {VALIDATION: "validation", TEST: "test"}
+
+
+@dataclass(frozen=True)
+class ProjectCase:
+    """A case of a project.
+
+    Args:
+        name: Unique in the project.
+        images: Absolute path by channel, in the project's order; channels that name one file are
+            its channels in that order.
+        label: The label to learn from and to compare with: the user's, or else the one that
+            came with the images; None if there is neither.
+        set: ``train``, ``val``, ``test``, or None while it has no label.
+        status: ``unlabelled``, ``draft``, ``corrected`` or ``approved``.
+        patient: Cases of one patient share a set.
+        draft: Labels that are not finished; None if there are none.
+    """
+
+    name: str
+    images: Mapping[str, Path]
+    label: Path | None
+    set: str | None
+    status: str
+    patient: str
+    draft: Path | None = None
+
+    @property
+    def newest_label(self) -> Path | None:
+        """What a person sees on opening the case: the draft where there is one."""
+        return self.draft or self.label
+
+
+class Project:
+    """A project folder; made by `create` or `open`.
+
+    Several processes may use it at once: what one writes the others see.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._ledger = Ledger(path)
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        cohort: Cohort | None = None,
+        *,
+        seed: int = 0,
+        test_fraction: float = 0.0,
+    ) -> Project:
+        """Make a project folder, with a cohort's cases in it.
+
+        Raises:
+            ProjectError: If there is a project already or the folder cannot be written.
+        """
+        project = cls(Path(path).expanduser().absolute())
+        _require_no_file(project.path)
+        with told_plainly(project.path / FILE):
+            project.path.mkdir(parents=True, exist_ok=True)
+        with project._ledger.changing(is_new=True) as content:
+            content.update(
+                format=FORMAT,
+                name=cohort.name if cohort else project.path.name,
+                seed=seed,
+                test_fraction=test_fraction,
+                classes={},
+                named=False,
+                ignore_label=None,
+                channels=list(cohort.channels) if cohort else [],
+                cases={},
+            )
+            if cohort is not None:
+                add_cases(content, cohort, project.path)
+        project._learn_values(READING_SECONDS)
+        return project
+
+    @classmethod
+    def open(cls, path: str | Path) -> Project:
+        """Open a project folder.
+
+        Raises:
+            ProjectError: If it is none, or its file is damaged.
+        """
+        path = Path(path).expanduser().absolute()
+        _require_no_file(path)
+        project = cls(path.parent if path.name == FILE else path)
+        project._ledger.read()
+        return project
+
+    @property
+    def name(self) -> str:
+        """What the person calls it."""
+        return str(self._ledger.read().get("name") or self.path.name)
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the images of every case."""
+        return tuple(self._ledger.read()["channels"])
+
+    @property
+    def ignore_label(self) -> int | None:
+        """The value that marks voxels nobody labelled, where the data set has one."""
+        return self._ledger.read().get("ignore_label")
+
+    @property
+    def classes(self) -> dict[int, str]:
+        """Name by label value, without the background.
+
+        Where nobody named them, the values that occur in the labels are named ``class 1``, ...;
+        labels that have not been looked into for that are read now.
+        """
+        self._learn_values()
+        return {int(value): name for value, name in self._ledger.read()["classes"].items()}
+
+    @property
+    def cases(self) -> list[ProjectCase]:
+        """All cases in natural order."""
+        return [self._case(name, one) for name, one in self._ledger.read()["cases"].items()]
+
+    def case(self, name: str) -> ProjectCase:
+        """Return one case.
+
+        Raises:
+            ProjectError: If there is none of that name.
+        """
+        entries = self._ledger.read()["cases"]
+        if name not in entries:
+            raise ProjectError(f"The project has no case named {name!r}.")
+        return self._case(name, entries[name])
+
+    def training_cases(self) -> list[ProjectCase]:
+        """Return the labelled cases to learn from."""
+        return [one for one in self.cases if one.set == TRAIN and one.label is not None]
+
+    def validation_cases(self) -> list[ProjectCase]:
+        """Return the labelled cases on which every run is checked."""
+        return [one for one in self.cases if one.set == VALIDATION and one.label is not None]
+
+    def add(self, cohort: Cohort) -> list[str]:
+        """Add a cohort's cases; those that are known keep their set.
+
+        Returns:
+            Warnings in sentences.
+
+        Raises:
+            ProjectError: If the cohort does not go with the project.
+        """
+        with self._ledger.changing() as content:
+            warnings = add_cases(content, cohort, self.path)
+        self._learn_values(READING_SECONDS)
+        return warnings
+
+    def save_label(self, name: str, volume: Volume, status: str = CORRECTED) -> Path:
+        """Save a label map as the user's own; the original is never written to.
+
+        A draft is kept apart from the label in use, and does not give the case a set.
+
+        Args:
+            name: The case.
+            volume: Values ``(1, D, H, W)`` on the grid of the case's image.
+            status: ``draft``, ``corrected`` or ``approved``.
+
+        Returns:
+            The file.
+
+        Raises:
+            ProjectError: If there is no such case or status, or the folder cannot be written.
+            VolumeError: If the values are no label map.
+            GridMismatchError: If the grid is not that of the image.
+        """
+        from napari_attnseg.io import as_label_map, write_volume
+
+        case = self.case(name)
+        if status not in (DRAFT, CORRECTED, APPROVED):
+            raise ProjectError(f"Labels are saved as draft, corrected or approved, not {status!r}.")
+        path = self._draft_file(name) if status == DRAFT else self._label_file(name)
+        volume = as_label_map(volume, path)
+        header = read_header(next(iter(case.images.values())))
+        if header is not None:
+            require_same_grid(header.grid, volume.grid, names=("image", "label"))
+        values = values_of(volume.data)
+        with self._ledger.changing() as content:
+            note_values(content, name, values)
+            names = {int(value): one for value, one in content["classes"].items()}
+            with told_plainly(self.path / FILE):
+                write_volume(path, volume.replace(classes=names))
+            self._settle(content, name, status)
+        return path
+
+    def set_status(self, name: str, status: str) -> None:
+        """Change a case's status; a draft that is corrected or approved becomes its label.
+
+        Raises:
+            ProjectError: If there is no such case or status, or the case's labels forbid it.
+        """
+        case = self.case(name)
+        if status not in STATUSES:
+            raise ProjectError(f"There is no status {status!r}; known are {', '.join(STATUSES)}.")
+        has_label = case.newest_label is not None
+        if has_label == (status == UNLABELLED):
+            why = "has labels" if has_label else "has no labels yet"
+            raise ProjectError(f"The case {name} {why}, so it cannot be marked {status}.")
+        with self._ledger.changing() as content:
+            if status in (CORRECTED, APPROVED) and case.draft is not None:
+                with told_plainly(self.path / FILE):
+                    os.replace(case.draft, self._label_file(name))
+            self._settle(content, name, status)
+
+    def require_learnable(self, name: str) -> None:
+        """Raise if a case must not be learned from.
+
+        Raises:
+            ProjectError: If it is kept for checking, or has no finished label.
+        """
+        case = self.case(name)
+        if case.set in _SET_WORDS:
+            raise ProjectError(
+                f"{name} is one of the fixed {_SET_WORDS[case.set]} cases, on which every run is "
+                "checked; scores on a case that was learned from would mean nothing. Learn from "
+                "another case."
+            )
+        if case.label is None:
+            what = "only a draft" if case.draft else "no label"
+            raise ProjectError(f"{name} has {what}; finish its labels before learning from it.")
+
+    def runs(self) -> list[Path]:
+        """Return the folders of the runs, oldest first."""
+        return run_folders(self.path)
+
+    def new_run_dir(self) -> Path:
+        """Make and return the folder of the next run: ``runs/001``, ``runs/002``, ...
+
+        Raises:
+            ProjectError: If the folder cannot be written.
+        """
+        return new_run_folder(self.path)
+
+    def run_dir(self, run: str | Path | int | None = None) -> Path:
+        """Return the folder of a run given by its id, such as ``1`` or ``001``, or its path.
+
+        Without one it is the latest.
+
+        Raises:
+            ProjectError: If there is no such run.
+        """
+        return find_run(self.path, run)
+
+    def predictions_dir(self, run: str) -> Path:
+        """Return where the predictions of a run are kept, by its id."""
+        return self.path / "predictions" / Path(run).name
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the worklist as JSON-ready values."""
+        return {
+            "project": self.name,
+            "classes": {str(value): name for value, name in self.classes.items()},
+            "channels": list(self.channels),
+            "cases": [_row(case) for case in self.cases],
+        }
+
+
+    def name_classes(self, names: Mapping[int, str]) -> None:
+        """Name label values, new ones or those that are known.
+
+        Raises:
+            ProjectError: If a value is not positive, two get one name, or a name is empty.
+        """
+        with self._ledger.changing() as content:
+            classes = {int(value): name for value, name in content["classes"].items()}
+            classes.update({int(value): name.strip() for value, name in names.items()})
+            distinct = {name.casefold() for name in classes.values() if name}
+            if min(classes, default=1) < 1 or len(distinct) < len(classes):
+                raise ProjectError(
+                    "Each class needs a value of 1 or more and a name of its own; found "
+                    f"{', '.join(f'{value} {name!r}' for value, name in classes.items())}."
+                )
+            content["classes"] = {str(value): classes[value] for value in sorted(classes)}
+
+    def _settle(self, content: dict[str, Any], name: str, status: str) -> None:
+        """Write a status; finished labels take the place of the draft and give a set."""
+        content["cases"][name]["status"] = status
+        if status in (CORRECTED, APPROVED):
+            give_set(content, name)
+            with told_plainly(self.path / FILE):
+                self._draft_file(name).unlink(missing_ok=True)
+
+    def _learn_values(self, seconds: float = math.inf) -> None:
+        found = read_missing_values(self._ledger.read(), self.path, seconds)
+        if found:
+            with self._ledger.changing() as content:
+                for name, values in found.items():
+                    note_values(content, name, values)
+
+    def _label_file(self, name: str) -> Path:
+        return self.path / "labels" / f"{name}{LABEL_SUFFIX}"
+
+    def _draft_file(self, name: str) -> Path:
+        return self.path / "labels" / "drafts" / f"{name}{LABEL_SUFFIX}"
+
+    def _case(self, name: str, entry: Mapping[str, Any]) -> ProjectCase:
+        label, draft = self._label_file(name), self._draft_file(name)
+        original = real_path(entry["label"], self.path) if entry["label"] else None
+        return ProjectCase(
+            name=name,
+            images={one: real_path(path, self.path) for one, path in entry["images"].items()},
+            label=label if label.is_file() else original,
+            set=entry["set"],
+            status=entry["status"],
+            patient=entry["patient"],
+            draft=draft if draft.is_file() else None,
+        )
+
+
+def _row(case: ProjectCase) -> dict[str, Any]:
+    label = case.newest_label
+    return {
+        "case": case.name,
+        "images": {channel: str(path) for channel, path in case.images.items()},
+        "label": str(label) if label is not None else None,
+        "set": case.set,
+        "status": case.status,
+    }
+
+
+def _require_no_file(path: Path) -> None:
+    if path.is_file() and path.name != FILE:
+        raise ProjectError(f"{str(path)!r} is a file; a project is a folder.")
