@@ -116,8 +116,7 @@ def _counts(label: Volume | None) -> dict[int, int]:
 
 
 def _row(channel: np.ndarray) -> Row:
-    fraction = intensity.fill_value(channel)[1]
-    spread = intensity.body_spread(channel, has_fill=fraction > intensity.FILL_FRACTION)
+    spread, fraction = intensity.usual_spread(channel)
     return spread.low, spread.median, spread.high, fraction
 
 

@@ -96,6 +96,12 @@ def body_spread(channel: np.ndarray, *, has_fill: bool) -> Spread:
     return spread_of(samples)
 
 
+def usual_spread(channel: np.ndarray) -> tuple[Spread, float]:
+    """Return the spread over what seems to be the body, and the fraction of fill voxels."""
+    fraction = fill_value(channel)[1]
+    return body_spread(channel, has_fill=fraction > FILL_FRACTION), fraction
+
+
 def scaled(
     channel: np.ndarray, *, limits: tuple[float, float], centre: float, scale: float
 ) -> np.ndarray:

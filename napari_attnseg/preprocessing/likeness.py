@@ -54,7 +54,7 @@ def _intensities(channel: np.ndarray, plan: ChannelPlan) -> list[str]:
             f"{missing:.1%} of the voxels of {name} are NaN or infinite; "
             "they count as outside the body."
         )
-    spread = intensity.body_spread(channel, has_fill=plan.has_fill)
+    spread, _ = intensity.usual_spread(channel)
     if not spread.high > spread.low:
         return [*found, f"All voxels of {name} have the same value; there is nothing to see."]
     if plan.kind == "ct" and plan.seen_levels:

@@ -93,9 +93,8 @@ class Plan(Config):
         return {name: chosen[name] for name in ("widths", "strides", "kernels") if chosen[name]}
 
     def _check_axes(self) -> None:
-        if {"".join(sorted(pair)) for pair in _PAIRS if set(pair) & set(self.orientation)} != set(
-            _PAIRS
-        ) or len(self.orientation) != 3:
+        letters = {pair for pair in _PAIRS if set(pair) & set(self.orientation)}
+        if len(self.orientation) != 3 or letters != set(_PAIRS):
             raise ConfigError(
                 f"orientation is {self.orientation!r}; give one letter each of R or L, A or P, "
                 "and S or I, such as 'RAS'."
@@ -131,9 +130,10 @@ def make_plan(
     Raises:
         ConfigError: If an override is no field of the plan or out of its limits.
     """
-    chosen = dict(overrides or {})
+    chosen = {name: value for name, value in (overrides or {}).items() if value is not None}
     dims = chosen.setdefault("dims", dims)
-    Plan.from_dict(chosen if "widths" in chosen or "strides" not in chosen else {})
+    # A misspelt name should be told before anything is reckoned from it.
+    Plan.from_dict({name: value for name, value in chosen.items() if name != "strides"})
     memory = available_memory(device) if memory_bytes is None else memory_bytes
     budget = budget_for(device, dims, memory, classes=max(2, len(fingerprint.class_values)))
     _choose_grid(chosen, fingerprint, budget)
@@ -200,7 +200,10 @@ def _choose_network(chosen: dict[str, Any], budget: Budget) -> None:
     def strides(patch: Size) -> tuple[Size, ...]:
         if "strides" in chosen:
             return cast("tuple[Size, ...]", tuple(map(tuple, chosen["strides"])))
-        return topology.strides_for(patch, spacing, dims=dims, levels=levels)
+        found = topology.strides_for(patch, spacing, dims=dims, levels=levels)
+        # Widths that were asked for stay, though a small patch cannot be pooled that often.
+        missing = levels - len(found) if "widths" in chosen else 0
+        return (*found, *[cast("Size", (1, 1, 1))] * missing)
 
     def widths(patch: Size) -> tuple[int, ...]:
         return tuple(chosen.get("widths") or budget.widths(len(strides(patch))))
@@ -216,15 +219,12 @@ def _choose_network(chosen: dict[str, Any], budget: Budget) -> None:
         voxels = math.prod(patch)
         return voxels <= budget.patch_voxels and cost(patch, 1) <= budget.memory_bytes
 
-    if "patch_size" not in chosen:
-        find = topology.largest_patch if dims == 3 else None
-        chosen["patch_size"] = (
-            find(shape, spacing, strides, fits=fits)
-            if find
-            else topology.largest_slices(shape, strides, fits=fits)
-        )
+    if "patch_size" not in chosen and dims == 3:
+        chosen["patch_size"] = topology.largest_patch(shape, spacing, strides, fits=fits)
+    elif "patch_size" not in chosen:
+        chosen["patch_size"] = topology.largest_slices(shape, strides, fits=fits)
     patch = cast("Size", tuple(chosen["patch_size"]))
-    chosen["strides"] = strides(patch)[: len(widths(patch))]
+    chosen.setdefault("strides", strides(patch))
     chosen.setdefault("widths", widths(patch))
     chosen.setdefault("kernels", topology.kernels_for(chosen["strides"], spacing, dims=dims))
     chosen.setdefault("batch_size", budget.batch_size(math.prod(patch), lambda n: cost(patch, n)))

@@ -42,13 +42,16 @@ def strides_for(
 
 
 def kernels_for(strides: Sequence[Size], spacing_dhw: Spacing, *, dims: int) -> tuple[Size, ...]:
-    """Return the kernel of each level: 3, but 1 along axes still much coarser than the finest."""
+    """Return the kernel of each level: 3, but 1 along axes as long as they are much coarser."""
     spacing = list(spacing_dhw)
+    is_seen = [False] * 3
     kernels = []
     for stride in strides:
         spacing = [mm * step for mm, step in zip(spacing, stride, strict=True)]
         finest = min(spacing[3 - dims :])
-        kernels.append(tuple(3 if mm <= SAME_SCALE * finest else 1 for mm in spacing))
+        for axis, mm in enumerate(spacing):
+            is_seen[axis] |= mm <= SAME_SCALE * finest
+        kernels.append(tuple(3 if seen else 1 for seen in is_seen))
     return cast("tuple[Size, ...]", tuple(kernels))
 
 
