@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -35,6 +37,14 @@ class Case:
         return zlib.crc32(str(self).encode())
 
     @property
+    def batch(self) -> int:
+        return 1 + self.turn // 2 % 2
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        return SIZES[self.turn // 4 % len(SIZES)]
+
+    @property
     def config(self) -> ModelConfig:
         return ModelConfig(
             backbone=self.backbone,
@@ -51,10 +61,15 @@ class Case:
         return build_model(self.config)
 
     def input(self) -> Tensor:
-        batch = 1 + self.turn // 2 % 2
-        size = SIZES[self.turn // 4 % len(SIZES)]
+        return self.input_of(self.batch, self.size)
+
+    def input_of(self, batch: int, size: tuple[int, ...]) -> Tensor:
         generator = torch.Generator().manual_seed(self.turn)
         return torch.randn(batch, self.config.in_channels, *size, generator=generator)
+
+    def every_input(self) -> Iterator[Tensor]:
+        for batch, size in itertools.product((1, 2), SIZES):
+            yield self.input_of(batch, size)
 
 
 def _fits(case: Case) -> bool:

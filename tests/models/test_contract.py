@@ -20,6 +20,7 @@ from napari_attnseg.models import (
     describe_model,
     list_models,
 )
+from napari_attnseg.models.attention import ATTENTION, AttentionModule
 
 
 class Unpadded(SegmentationModel):
@@ -175,6 +176,33 @@ def test_the_catalogue_says_why_a_pair_has_not_all_places() -> None:
     assert gate["sites"] == ["skip"]
     assert "coarser decoder map" in gate["refused"]["decoder"]
     assert gate["reason"] is None
+
+
+def test_a_module_that_is_registered_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Doubling(AttentionModule):
+        """Doubles what passes."""
+
+        title = "Doubling"
+        sites = ("head",)
+        default_sites = ("head",)
+
+        def __init__(self, channels: int, *, dims: int = 3, context_channels: int | None = None):
+            super().__init__()
+
+        def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+            return 2 * x
+
+    len(ATTENTION)
+    monkeypatch.setitem(ATTENTION._parts, "doubling", Doubling)
+    model = build_model(ModelConfig(attention="doubling"))
+    plain = build_model(ModelConfig())
+    plain.load_state_dict(model.state_dict())
+    for one in (model, plain):
+        nn.init.zeros_(one.head.bias)
+
+    x = torch.rand(1, 1, 4, 8, 12)
+    torch.testing.assert_close(model.eval()(x), 2 * plain.eval()(x))
+    assert "doubling" in {one["name"] for one in list_models()["attentions"]}
 
 
 @pytest.mark.parametrize("dims", [2, 3])

@@ -8,16 +8,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load, save
+from torch import Tensor
 
 from napari_attnseg.config import ModelConfig
-from napari_attnseg.models import ModelError, build_model, record
+from napari_attnseg.models import ModelError, SegmentationModel, build_model, record
 from napari_attnseg.models.attention import ATTENTION
 from napari_attnseg.models.sites import AttentionSite
 
 
-def test_a_pair_learns_on_any_size_in_all_its_weights(case: Any) -> None:
-    model, x = case.model(), case.input()
+def learns(model: SegmentationModel, x: Tensor) -> None:
+    """Check the shape of the logits, and that each weight gets a finite gradient."""
     target = torch.randint(0, 3, (x.shape[0], *x.shape[2:]))
+    model.zero_grad()
 
     output = model(x)
     model.auxiliary_loss(output, target, F.cross_entropy).backward()
@@ -26,6 +28,18 @@ def test_a_pair_learns_on_any_size_in_all_its_weights(case: Any) -> None:
     for name, weight in model.named_parameters():
         assert weight.grad is not None, name
         assert weight.grad.isfinite().all(), name
+
+
+def test_a_pair_learns_in_all_its_weights(case: Any) -> None:
+    learns(case.model(), case.input())
+
+
+@pytest.mark.slow
+def test_a_pair_learns_on_every_size(case: Any) -> None:
+    model = case.model()
+
+    for x in case.every_input():
+        learns(model, x)
 
 
 def test_a_pair_gives_the_same_after_saving_and_building_again(case: Any) -> None:
