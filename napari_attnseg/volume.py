@@ -14,13 +14,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nibabel.orientations import (
-    apply_orientation,
-    axcodes2ornt,
-    inv_ornt_aff,
-    io_orientation,
-    ornt_transform,
-)
+from nibabel.orientations import apply_orientation, inv_ornt_aff
 
 from napari_attnseg.axes import Size, Spacing
 
@@ -139,12 +133,9 @@ class Grid:
 
     def reoriented(self, orientation: str) -> Grid:
         """Return the same voxels in another storage order, such as ``"RAS"``."""
-        change = ornt_transform(io_orientation(self.affine), axcodes2ornt(orientation))
+        change = _change(self.affine, orientation)
         shape_ijk = self.shape_dhw[::-1]
-        size = [0, 0, 0]
-        for source, (target, _) in enumerate(change):
-            size[int(target)] = shape_ijk[source]
-        i, j, k = size
+        i, j, k = (shape_ijk[source] for source in np.argsort(change[:, 0]))
         return Grid((k, j, i), self.affine @ inv_ornt_aff(change, shape_ijk))
 
 
@@ -155,13 +146,10 @@ class Storage:
     Args:
         ndim: Dimensions of the stored array: 2, 3 or 4.
         dtype: Stored type as numpy names it, before any scaling.
-        qform: 4x4 in RAS mm, or None.
-        qform_code: NIfTI code, 0 for unknown.
-        sform: 4x4 in RAS mm, or None.
-        sform_code: NIfTI code, 0 for unknown.
+        qform, sform: 4x4 in RAS mm, or None.
+        qform_code, sform_code: NIfTI codes, 0 for unknown.
         units: Names of the units of space and time.
-        format: Name of the format that the file had.
-        extra: Anything else that the format's writer wants back.
+        format: Name of the format, whose writer finds what else it needs in ``extra``.
     """
 
     ndim: int = 3
@@ -229,10 +217,7 @@ class Volume:
         return dataclasses.replace(self, **changes)
 
     def on_grid(self, data: np.ndarray, **changes: Any) -> Volume:
-        """Return other voxels, ``(D, H, W)`` or ``(C, D, H, W)``, on this volume's grid.
-
-        The storage facts come along, with the new type, so the result is written the way this
-        volume's file was.
+        """Return other voxels, ``(D, H, W)`` or ``(C, D, H, W)``, stored as this volume's are.
 
         Raises:
             GridMismatchError: If the sizes differ.
@@ -240,8 +225,7 @@ class Volume:
         data = data[None] if data.ndim == 3 else data
         if data.shape[1:] != self.data.shape[1:]:
             raise GridMismatchError(
-                f"An array of {_times(data.shape[1:])} voxels does not fit a grid of "
-                f"{_times(self.shape_dhw)}."
+                f"{_times(data.shape[1:])} voxels do not fit a grid of {_times(self.shape_dhw)}."
             )
         storage = self.storage
         if storage is not None:
@@ -251,7 +235,7 @@ class Volume:
 
     def reoriented(self, orientation: str) -> Volume:
         """Return the same voxels at the same places in another storage order, without copying."""
-        change = ornt_transform(io_orientation(self.affine), axcodes2ornt(orientation))
+        change = _change(self.affine, orientation)
         array = apply_orientation(self.data.transpose(3, 2, 1, 0), change)  # (i, j, k, C)
         affine = self.affine @ inv_ornt_aff(change, self.data.shape[:0:-1])
         return self.replace(data=array.transpose(3, 2, 1, 0), affine=affine, storage=None)
@@ -275,9 +259,8 @@ def affine_for_itk(affine: np.ndarray) -> np.ndarray:
 def display_scale(grid: Grid) -> tuple[float, float, float]:
     """Return mm per voxel along D, H, W with the signs that show a volume the radiological way.
 
-    A canvas draws its rows downwards and its columns to the right. Superior and anterior belong
-    at the top, the patient's right at the left, so axes that grow towards R, A or S are drawn
-    backwards.
+    A canvas draws rows downwards and columns to the right. Superior and anterior belong at the
+    top, the patient's right at the left, so axes that grow towards R, A or S run backwards.
     """
     letters = grid.orientation[::-1]
     sizes = zip(grid.spacing_dhw, letters, strict=True)
@@ -299,9 +282,14 @@ def display_place(grid: Grid, reference: Grid) -> tuple[Spacing, Spacing]:
         raise GridMismatchError("The two grids are turned against each other; resample one.")
     scale = np.array(display_scale(reference))
     stride, offset = np.diag(linear)[::-1], step[:3, 3][::-1]
-    d, h, w = (float(x) for x in scale * stride)
-    at_d, at_h, at_w = (float(x) for x in scale * offset)
-    return (d, h, w), (at_d, at_h, at_w)
+    d, h, w, *start = (float(x) for x in (*scale * stride, *scale * offset))
+    return (d, h, w), (start[0], start[1], start[2])
+
+
+def _change(affine: np.ndarray, orientation: str) -> np.ndarray:
+    """Return nibabel's recipe for storing voxels in another order."""
+    wished = nib.orientations.axcodes2ornt(orientation)
+    return nib.orientations.ornt_transform(nib.orientations.io_orientation(affine), wished)
 
 
 _WAYS = ("right", "anterior", "superior")

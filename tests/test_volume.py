@@ -328,7 +328,7 @@ def test_a_mask_on_a_grid_takes_its_storage_facts():
 
 
 def test_an_array_of_another_size_does_not_fit_a_grid():
-    with pytest.raises(GridMismatchError, match="9 x 7 x 5 voxels does not fit"):
+    with pytest.raises(GridMismatchError, match="9 x 7 x 5 voxels do not fit"):
         volume_of("RAS", "straight").on_grid(np.zeros(SHAPE[::-1], np.uint8))
 
 

@@ -6,16 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from napari_attnseg.evaluation.scores import CaseScore, ClassScore, Evaluation
-from napari_attnseg.io import as_label_map, known_suffix, read_volume, stem
+from napari_attnseg.io import as_label_map, known_suffix, read_volume, stem, values_in
 from napari_attnseg.metrics import overlap
 from napari_attnseg.volume import Volume, require_same_grid
 
 Source = Volume | str | Path
-
-_LARGEST_COUNTED = 65535
 
 _BESIDE_A_MASK = ("_probabilities", "_uncertainty")
 """Endings of what prediction writes beside a mask; those files are no masks."""
@@ -68,7 +64,7 @@ def _score(pair: _Pair, classes: dict[int, str] | None) -> tuple[CaseScore, list
         prediction.grid,
         names=(f"reference of {pair.name!r}", "prediction"),
     )
-    found = sorted(_values(prediction) | _values(reference))
+    found = sorted({*values_in(prediction.data[0]), *values_in(reference.data[0])} - {0})
     named = classes if classes is not None else {**prediction.classes, **reference.classes}
     values = sorted(classes) if classes is not None else found
     counted = overlap(prediction.data[0], reference.data[0], values)
@@ -94,16 +90,6 @@ def _with_all_classes(cases: list[CaseScore]) -> list[CaseScore]:
         )
         for case in cases
     ]
-
-
-def _values(labels: Volume) -> set[int]:
-    if labels.data.max() > _LARGEST_COUNTED:
-        return set(np.unique(labels.data).tolist()) - {0}
-    present: set[int] = set()
-    for plane in labels.data[0]:
-        counts = np.bincount(plane.ravel().astype(np.intp, copy=False))
-        present.update(np.flatnonzero(counts).tolist())
-    return present - {0}
 
 
 def _label_map(source: Volume | Path, name: str) -> Volume:

@@ -100,7 +100,7 @@ def _case_rows(evaluation: Evaluation) -> list[list[str]]:
     for case in sorted(evaluation.cases, key=_worst):
         cells = [case.case]
         for value in evaluation.classes:
-            cells += _class_cells(case.classes[value])
+            cells += _class_cells(case.classes.get(value))
         rows.append(cells)
     return rows
 
@@ -109,7 +109,9 @@ def _worst(case: CaseScore) -> float:
     return 2.0 if case.dice is None else case.dice
 
 
-def _class_cells(score: ClassScore) -> list[str]:
+def _class_cells(score: ClassScore | None) -> list[str]:
+    if score is None:
+        return ["–"] * len(_PER_CLASS)
     change = "–"
     if score.reference_ml > 0:
         change = f"{100 * (score.volume_ml / score.reference_ml - 1):+.0f} %"

@@ -83,7 +83,8 @@ class Evaluation:
 
     def scores(self, value: int, score: str = "dice") -> list[float]:
         """Return one score of one class in every case that has one."""
-        found = (getattr(case.classes[value], score) for case in self.cases)
+        rows = (case.classes[value] for case in self.cases if value in case.classes)
+        found = (getattr(row, score) for row in rows)
         return [one for one in found if one is not None]
 
     def mean(self, value: int) -> dict[str, float | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from napari_attnseg.io.atomic import atomic_write
 from napari_attnseg.io.describe import describe, describe_all
 from napari_attnseg.io.format import FORMATS, VolumeError, known_suffix, known_suffixes, stem
-from napari_attnseg.io.labels import as_label_map, looks_like_labels
+from napari_attnseg.io.labels import as_label_map, looks_like_labels, values_in
 from napari_attnseg.io.volumes import read_volume, write_volume
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "looks_like_labels",
     "read_volume",
     "stem",
+    "values_in",
     "write_volume",
 ]

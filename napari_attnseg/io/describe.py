@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from napari_attnseg.io.format import VolumeError, known_suffix
-from napari_attnseg.io.labels import looks_like_labels
+from napari_attnseg.io.labels import looks_like_labels, values_in
 from napari_attnseg.io.volumes import read_volume
 from napari_attnseg.volume import Volume
 
@@ -89,8 +89,8 @@ def _range(data: np.ndarray) -> list[float | int] | None:
 def _classes(volume: Volume) -> dict[str, str]:
     if not looks_like_labels(volume):
         return {}
-    values = (int(value) for value in np.unique(volume.data) if value > 0)
-    return {str(value): volume.classes.get(value, f"class {value}") for value in values}
+    values = values_in(volume.data[0])
+    return {str(one): volume.classes.get(one, f"class {one}") for one in values if one > 0}
 
 
 def _warnings(volume: Volume) -> list[str]:

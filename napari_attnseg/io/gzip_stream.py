@@ -30,6 +30,9 @@ LEVEL = 1
 LARGEST_RATIO = 1040
 """Deflate cannot shrink further (1032 to 1), so a header that promises more lies."""
 
+_PIECE = 1 << 20
+"""Bytes asked for at once: the copy that GzipFile.readinto makes then stays in the cache."""
+
 
 def is_gzip(path: Path) -> bool:
     """Return whether a file's content, whatever its name says, is a gzip stream."""
@@ -59,7 +62,7 @@ class Source:
         filled = 0
         with self._damage_named():
             while filled < len(buffer):
-                count = cast(Any, self._file).readinto(buffer[filled:])
+                count = cast(Any, self._file).readinto(buffer[filled : filled + _PIECE])
                 if not count:
                     break
                 filled += count
@@ -68,7 +71,7 @@ class Source:
     def drain(self) -> int:
         """Read to the end, so that every checksum is compared; return how many bytes came."""
         count = 0
-        while block := self.read(1 << 20):
+        while block := self.read(_PIECE):
             count += len(block)
         return count
 
