@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,16 +53,18 @@ class TrainingCase:
         Raises:
             GridMismatchError: If the channels are on different grids.
         """
-        volumes: dict[Path, Volume] = {}
+        volumes = {path: read_volume(path) for path in dict.fromkeys(self.images.values())}
+        first = next(iter(volumes.values()))
+        taken: Counter[Path] = Counter()
         parts = []
-        for index, (channel, path) in enumerate(self.images.items()):
-            if path not in volumes:
-                volumes[path] = read_volume(path)
+        for channel, path in self.images.items():
             one = volumes[path]
-            first = next(iter(volumes.values()))
             require_same_grid(first.grid, one.grid, names=("first image", f"{channel} image"))
-            shared = list(self.images.values()).count(path) > 1
-            parts.append(one.data[index : index + 1] if shared else one.data)
+            # Channels that name one file are its channels, in their order.
+            at = taken[path]
+            taken[path] += 1
+            is_shared = list(self.images.values()).count(path) > 1
+            parts.append(one.data[at : at + 1] if is_shared else one.data)
         data = parts[0] if len(parts) == 1 else np.concatenate(parts)
         return first.replace(data=data.astype(np.float32, copy=False), storage=None)
 

@@ -127,9 +127,7 @@ def _save_settings(task: FitTask, **facts: Any) -> None:
         split=task.split,
         train=task.train.to_dict(),
         new_cases=sorted(task.new_cases),
-        start=None if task.start is None else task.start.id,
-        **facts,
-        **task.facts,
+        **{"start": None if task.start is None else task.start.id, **facts, **task.facts},
     )
 
 

@@ -18,6 +18,8 @@ from napari_attnseg.preprocessing import Plan, make_plan
 from napari_attnseg.preprocessing.fingerprint import Fingerprint, fingerprint
 from napari_attnseg.training.cases import TrainingCase, TrainingError
 from napari_attnseg.training.fit import ShouldStop, fit, never
+from napari_attnseg.training.folder import RESUME
+from napari_attnseg.training.learner import peak_rate_of
 from napari_attnseg.training.reports import ProgressReport, Report, RunResult, WarningReport
 from napari_attnseg.training.task import FitTask
 from napari_attnseg.volume import Volume, require_same_grid
@@ -44,6 +46,7 @@ def train_project(
         ValueError: If a setting or a case cannot be used.
     """
     project = Project.open(settings["project"])
+    task: FitTask | None
     if settings.get("resume"):
         task = resumed_task(project, settings["resume"])
     elif settings.get("from"):
@@ -75,7 +78,6 @@ def resumed_task(project: Project, run: str | Path | bool) -> FitTask:
             f"new one from it (--from {run_dir.name})."
         )
     train = {**saved["train"], **{name: saved[name] for name in RECORDED if saved.get(name)}}
-    started_from = saved.get("start")
     return FitTask(
         cases=_named(project, saved["split"]["train"]),
         validation=_named(project, saved["split"]["val"]),
@@ -85,8 +87,9 @@ def resumed_task(project: Project, run: str | Path | bool) -> FitTask:
         run_dir=run_dir,
         classes={int(value): name for value, name in saved["classes"].items()},
         channels=saved["channels"],
-        start=None if started_from is None else load_run(project.run_dir(started_from)),
+        start=_resumed_start(project, run_dir, saved),
         new_cases=frozenset(saved.get("new_cases", ())),
+        facts={"start": saved.get("start")},
     )
 
 
@@ -100,11 +103,12 @@ def fine_tuning_task(project: Project, settings: Mapping[str, Any]) -> FitTask:
     learn_from = list(settings.get("learn_from") or ())
     for name in learn_from:
         project.require_learnable(name)
-    train = dict(settings.get("train") or {})
+    train = _asked(settings, "train", project)
     if train.get("minutes") is None and train.get("epochs") is None:
         train["minutes"] = FINE_TUNING_MINUTES
     config = TrainConfig.from_dict(train)
-    start = load_run(project.run_dir(settings["from"]), device=config.device)
+    config = config.replace(learning_rate=peak_rate_of(config, is_fine_tuning=True))
+    start = _start(project, settings["from"], config.device)
     _require_same_task(project, start)
     cases = [_training_case(case) for case in project.training_cases()]
     known = set(start.split.get("train", ()))
@@ -140,9 +144,9 @@ def model_config(given: Mapping[str, Any], *, channels: int, classes: int) -> Mo
 def _new_task(
     project: Project, settings: Mapping[str, Any], should_stop: ShouldStop
 ) -> Generator[Report, None, FitTask | None]:
-    train = TrainConfig.from_dict(dict(settings.get("train") or {}))
+    train = TrainConfig.from_dict(_asked(settings, "train", project))
     model = model_config(
-        settings.get("model") or {},
+        _asked(settings, "model"),
         channels=len(project.channels),
         classes=len(project.classes),
     )
@@ -155,7 +159,7 @@ def _new_task(
     facts = yield from _fingerprint(cases, project.channels, should_stop)
     if facts is None:
         return None
-    plan = _plan(facts, model, train, settings.get("plan") or {})
+    plan = _plan(facts, model, train, _asked(settings, "plan"))
     if model.preset == "plan":
         model = model.replace(options={**plan.model_options, **model.options})
     return FitTask(
@@ -214,6 +218,16 @@ def _volumes(
         tell(case.name)
 
 
+def _asked(
+    settings: Mapping[str, Any], key: str, project: Project | None = None
+) -> dict[str, Any]:
+    """Return what was asked for under a key, without what was left open."""
+    asked = {k: value for k, value in (settings.get(key) or {}).items() if value is not None}
+    if project is not None and project.ignore_label is not None:
+        asked.setdefault("ignore_label", project.ignore_label)
+    return asked
+
+
 def _left_out(project: Project) -> Generator[Report, None, None]:
     names = [case.name for case in project.cases if case.label is None]
     if names:
@@ -222,6 +236,17 @@ def _left_out(project: Project) -> Generator[Report, None, None]:
             f"{len(names)} of {len(project.cases)} cases have no label and are not learned from: "
             f"{shown}."
         )
+
+
+def _resumed_start(project: Project, run_dir: Path, saved: Mapping[str, Any]) -> Run | None:
+    """Return the run that a fine-tuning began from, if it has not gone beyond that yet."""
+    if saved.get("start") is None or (run_dir / RESUME).exists():
+        return None
+    return _start(project, saved["start"], saved["train"]["device"])
+
+
+def _start(project: Project, run: str, device: str) -> Run:
+    return load_run(project.run_dir(run), device=device)
 
 
 def _training_case(case: ProjectCase) -> TrainingCase:
