@@ -35,7 +35,7 @@ class Display:
             transient=True,
         )
         self._task = self._progress.add_task(title, total=1.0, left="")
-        self._last_line = -SECONDS_BETWEEN_LINES
+        self._last_line = time.monotonic()
         self._listeners: dict[str, Callable[[Event], None]] = {
             "progress": self._show_progress,
             "step": self._show_step,
@@ -54,7 +54,8 @@ class Display:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._progress.stop()
+        if self._console.is_terminal:
+            self._progress.stop()
 
     def show(self, event: Event) -> None:
         """Show what an event says, if it is for people."""

@@ -15,7 +15,7 @@ from napari_attnseg.cohort.project import Project
 
 @app.command()
 def project(
-    path: Annotated[Path, typer.Argument(help="The project's folder.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Its folder.")],
     cases: Annotated[
         list[Path] | None, typer.Option(help="Folder of cases to add; its layout is recognised.")
     ] = None,

@@ -11,12 +11,10 @@ from napari_attnseg.cli.app import Device, Json, app, print_json, print_line
 from napari_attnseg.cli.engine import run_job
 from napari_attnseg.cli.inputs import find_run
 
-NEWEST = "newest"
-
 
 @app.command()
 def train(  # noqa: PLR0913 - each option of the command is an argument
-    project: Annotated[Path, typer.Argument(help="The project's folder.")],
+    project: Annotated[Path, typer.Argument(metavar="PROJECT", help="Its folder.")],
     backbone: Annotated[str | None, typer.Option(help="Network, see attnseg models.")] = None,
     attention: Annotated[str | None, typer.Option(help="Attention module.")] = None,
     network: Annotated[str | None, typer.Option(help="A published network by its name.")] = None,
@@ -34,7 +32,9 @@ def train(  # noqa: PLR0913 - each option of the command is an argument
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue a stopped run, the newest by default.")
     ] = False,
-    run: Annotated[str | None, typer.Argument(hidden=True)] = None,
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="With --resume: which one.")
+    ] = None,
     learn_from: Annotated[
         list[str] | None, typer.Option(help="With --from: case to learn more from.")
     ] = None,
