@@ -36,7 +36,7 @@ def evaluate(
     Args:
         prediction: A label map, a file, or a folder whose files are matched by `io.stem`.
         reference: Likewise; a folder may hold more cases than were predicted.
-        classes: Names of the class values to score; without them every value found is scored.
+        classes: Names of the class values to score; without any, every value found is scored.
 
     Raises:
         EvaluationError: If a prediction has no reference, or there are none.
@@ -47,10 +47,10 @@ def evaluate(
     names = {int(value): name for value, name in (classes or {}).items()}
     cases, warnings = [], []
     for pair in pairs:
-        scores, strange = _score(pair, names if classes is not None else None)
+        scores, strange = _score(pair, names or None)
         cases.append(scores)
         warnings += strange
-    if classes is None:
+    if not names:
         cases = _with_all_classes(cases)
     return Evaluation(tuple(cases), unmatched=tuple(unmatched), warnings=tuple(warnings))
 

@@ -186,6 +186,21 @@ def test_a_mask_on_real_images_lies_where_the_image_lies(shared_data, tmp_path):
         assert np.array_equal(itk_place(mask), itk_place(path))
 
 
+def test_a_mask_on_hostile_images_lies_where_the_image_lies(shared_data, tmp_path):
+    names = ("image_2d.nii.gz", "image_one_slice.nii.gz", "image_4d_trailing1.nii.gz")
+    names += ("no_qform_no_sform.nii", "qform_sform_disagree.nii.gz", "oblique_aniso_image.nii.gz")
+    for name in (*names, "same_world_flipped_storage.nii.gz", "bigendian_header.nii.gz"):
+        path = shared_data / "hostile" / name
+        image = read_volume(path)
+
+        mask = write_volume(tmp_path / name, image.on_grid(np.ones(image.shape_dhw, np.uint8)))
+
+        assert np.array_equal(nib.load(mask).affine, nib.load(path).affine)
+        first, second = (SimpleITK.ReadImage(str(one)) for one in (mask, path))
+        for fact in ("GetSize", "GetOrigin", "GetSpacing", "GetDirection"):
+            assert getattr(first, fact)() == getattr(second, fact)()
+
+
 @every_order
 @every_turn
 def test_a_volume_made_in_memory_is_placed_alike_by_both_forms(
