@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_attnseg.config import Config, setting
 from napari_attnseg.preprocessing import intensity
+from napari_attnseg.preprocessing.label_values import value_counts
 from napari_attnseg.volume import Volume, require_same_grid
 
 CANONICAL = "RAS"
@@ -74,7 +75,7 @@ def fingerprint(
         _check_channels(image, len(rows[0]) if rows else len(channels))
         shapes.append(image.shape_dhw)
         spacings.append(image.spacing_dhw)
-        counts = _counts(label)
+        counts = {} if label is None else value_counts(label.data[0])
         voxels.update(counts)
         occurs.update(counts.keys())
         rows.append([_row(channel) for channel in image.data])
@@ -106,13 +107,6 @@ def _check_channels(image: Volume, expected: int) -> None:
             f"One case has {found} channels and another {expected}; every case needs the same "
             "images, so complete it or leave it out."
         )
-
-
-def _counts(label: Volume | None) -> dict[int, int]:
-    if label is None:
-        return {}
-    values, counts = np.unique(label.data[0], return_counts=True)
-    return {int(value): int(count) for value, count in zip(values, counts, strict=True)}
 
 
 def _row(channel: np.ndarray) -> Row:

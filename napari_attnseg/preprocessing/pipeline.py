@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from napari_attnseg.preprocessing import intensity
+from napari_attnseg.preprocessing.label_values import renumbered, value_counts
 from napari_attnseg.preprocessing.likeness import unlike as unlike
 from napari_attnseg.preprocessing.plan import ChannelPlan, Plan
 from napari_attnseg.preprocessing.resample import resample, resample_labels
@@ -105,16 +106,14 @@ def _channel_indices(
         raise ValueError(
             f"There are {len(classes)} classes; at most {IGNORED - 1} can be learned."
         )
-    values, place = np.unique(label, return_inverse=True)
     index = {0: 0, **{int(value): i for i, value in enumerate(classes, start=1)}}
     if ignore_label is not None:
         index[ignore_label] = IGNORED
-    strange = [int(value) for value in values if int(value) not in index]
+    strange = [value for value in value_counts(label) if value not in index]
     if strange:
         known = ", ".join(map(str, classes))
         raise ValueError(
             f"The label has the value {', '.join(map(str, strange[:5]))}, which is no class; the "
             f"classes are {known}. Correct the label, or add the class."
         )
-    table = np.array([index[int(value)] for value in values], dtype=np.uint8)
-    return table[place].reshape(label.shape)
+    return renumbered(label, index)

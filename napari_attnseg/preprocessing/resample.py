@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from napari_attnseg.axes import Size
+from napari_attnseg.preprocessing.label_values import value_counts
 
 
 def linear_weights(inputs: int, outputs: int) -> np.ndarray:
@@ -82,14 +83,14 @@ def _along(array: np.ndarray, axis: int, matrix: np.ndarray) -> np.ndarray:
 
 def _boxes(label: np.ndarray) -> Iterator[tuple[int, tuple[slice, ...]]]:
     """Yield each value that occurs with the smallest box around it, smaller values first."""
-    for value in np.unique(label):
+    for value in value_counts(label):
         mask = label == value
         box = []
         for axis in range(3):
             others = tuple(other for other in range(3) if other != axis)
             found = np.flatnonzero(mask.any(axis=others))
             box.append(slice(int(found[0]), int(found[-1]) + 1))
-        yield int(value), tuple(box)
+        yield value, tuple(box)
 
 
 def _share(

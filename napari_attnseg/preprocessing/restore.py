@@ -101,19 +101,27 @@ def _slabs(
 ) -> Iterator[tuple[slice, Enlarge]]:
     """Yield slabs of the enlarged volume: their rows along D, and what enlarges a channel."""
     depth, height, width = shape_dhw
-    along_d = torch.from_numpy(linear_weights(scores.shape[1], depth)).to(scores.device)
     thick = min(MOST_ROWS, max(1, SLAB_VOXELS // (height * width * at_once)))
+    is_deep = scores.shape[1] == depth
+    along_d = torch.from_numpy(linear_weights(scores.shape[1], depth)).to(scores.device)
     for start in range(0, depth, thick):
         rows = slice(start, min(start + thick, depth))
+        if is_deep:
+            yield rows, partial(_enlarge, scores[:, rows], None, (height, width))
+            continue
         used = torch.nonzero(along_d[rows].any(dim=0))
         source = slice(int(used[0]), int(used[-1]) + 1)
         yield rows, partial(_enlarge, scores[:, source], along_d[rows, source], (height, width))
 
 
-def _enlarge(scores: Tensor, along_d: Tensor, plane: tuple[int, int], channel: int) -> Tensor:
+def _enlarge(
+    scores: Tensor, along_d: Tensor | None, plane: tuple[int, int], channel: int
+) -> Tensor:
     slab = scores[channel].float()  # (d, h, w)
     depth, *size = slab.shape
-    if depth == along_d.shape[0]:
+    if along_d is None and tuple(size) == plane:
+        return slab
+    if along_d is None:
         slab = slab.permute(1, 2, 0).contiguous()
     else:
         slab = torch.mm(slab.reshape(depth, -1).T, along_d.T)

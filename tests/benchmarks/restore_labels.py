@@ -85,13 +85,18 @@ def resident_mb() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-def timed(function: Callable[[], np.ndarray]) -> tuple[np.ndarray, float, float]:
-    """Return the result, the seconds and the extra memory of one call."""
+def memory_of(function: Callable[[], np.ndarray]) -> float:
+    """Return the extra memory of one call in MB."""
     with PeakMemory() as memory:
-        began = time.perf_counter()
-        result = function()
-        seconds = time.perf_counter() - began
-    return result, seconds, memory.extra
+        function()
+    return memory.extra
+
+
+def timed(function: Callable[[], np.ndarray]) -> tuple[np.ndarray, float, float]:
+    """Return the result, the wall and the processor seconds of one call."""
+    began, used = time.perf_counter(), time.process_time()
+    result = function()
+    return result, time.perf_counter() - began, time.process_time() - used
 
 
 def main() -> None:
@@ -116,19 +121,33 @@ def main() -> None:
             "torch, argmax": lambda x=logits: torch_argmax(x, native.shape_dhw),
             "per class, float64": lambda x=logits: per_class_float64(x, native.shape_dhw),
         }
-        runs = {name: [timed(way) for _ in range(arguments.repeat)] for name, way in ways.items()}
-        ours, seconds, _ = zip(*runs["this package"], strict=True)
-        mine = statistics.median(seconds)
+        extra = {name: memory_of(way) for name, way in ways.items()}
+        runs: dict[str, list[tuple[np.ndarray, float, float]]] = {name: [] for name in ways}
+        for _ in range(arguments.repeat):
+            for name, way in ways.items():
+                runs[name].append(timed(way))
+        report(f"{classes} classes, {shape} -> {native.shape_dhw}", runs, extra)
+
+
+def report(
+    title: str,
+    runs: dict[str, list[tuple[np.ndarray, float, float]]],
+    extra: dict[str, float],
+) -> None:
+    """Print medians, and ratios to the first way, of wall and of processor time."""
+    print(f"{title}, {torch.get_num_threads()} threads")
+    medians = {
+        name: [statistics.median(one[at] for one in results) for at in (1, 2)]
+        for name, results in runs.items()
+    }
+    first = next(iter(runs))
+    ours, mine = runs[first][0][0], medians[first]
+    for name, (wall, cpu) in medians.items():
+        same = (runs[name][0][0] == ours).mean()
         print(
-            f"{classes} classes, {shape} -> {native.shape_dhw}, {torch.get_num_threads()} threads"
+            f"  {name:19s} wall {wall:7.3f} s ({wall / mine[0]:5.1f}x)  cpu {cpu:7.3f} s "
+            f"({cpu / mine[1]:5.1f}x)  {extra[name]:6.0f} MB  agrees {same:.5f}"
         )
-        for name, results in runs.items():
-            labels, took, extra = zip(*results, strict=True)
-            middle, same = statistics.median(took), (labels[0] == ours[0]).mean()
-            print(
-                f"  {name:20s} {middle:8.3f} s  {max(extra):7.0f} MB"
-                f"  {middle / mine:6.1f}x  agrees {same:.5f}"
-            )
 
 
 if __name__ == "__main__":
