@@ -21,6 +21,8 @@ def train(settings: dict[str, Any], context: Context) -> Generator[Event, None, 
     from napari_attnseg.training.start import train_project
 
     asked = {**settings, "model": chosen_model(settings.get("model") or {})}
+    if not (settings.get("resume") or settings.get("from")):
+        require_network(asked["model"])
     steps = train_project(asked, context.should_stop)
     while True:
         try:
@@ -28,6 +30,18 @@ def train(settings: dict[str, Any], context: Context) -> Generator[Event, None, 
         except StopIteration as end:
             return dict(end.value.to_json())
         yield report.to_event()
+
+
+def require_network(given: dict[str, Any]) -> None:
+    """Refuse a network that makes no sense, before a run is begun and every case is read.
+
+    Raises:
+        ModelError: If backbone, attention and places do not fit together.
+    """
+    from napari_attnseg.models import check_pair
+    from napari_attnseg.training.start import model_config
+
+    check_pair(model_config(given, channels=1, classes=1))
 
 
 def chosen_model(given: dict[str, Any]) -> dict[str, Any]:
