@@ -76,7 +76,9 @@ def recognise(folder: str | Path) -> Cohort:
         if inside
         else f"The nearest match: {nearest.missing}."
     )
-    raise LayoutError(f"No cases are recognised in {str(folder)!r}. Looked for {looked_for}. {hint}")
+    raise LayoutError(
+        f"No cases are recognised in {str(folder)!r}. Looked for {looked_for}. {hint}"
+    )
 
 
 def _require_folder(folder: Path) -> None:

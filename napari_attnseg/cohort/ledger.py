@@ -117,7 +117,9 @@ def _parsed(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ProjectError(f"{str(path)!r} is damaged: {error}. Restore it from a copy.") from error
+        raise ProjectError(
+            f"{str(path)!r} is damaged: {error}. Restore it from a copy."
+        ) from error
     if not isinstance(content, dict) or not isinstance(content.get("cases"), dict):
         raise ProjectError(f"{str(path)!r} is not a project file of this program.")
     if content.get("format", 0) > FORMAT:

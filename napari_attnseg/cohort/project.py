@@ -210,7 +210,9 @@ class Project:
 
         case = self.case(name)
         if status not in (DRAFT, CORRECTED, APPROVED):
-            raise ProjectError(f"Labels are saved as draft, corrected or approved, not {status!r}.")
+            raise ProjectError(
+                f"Labels are saved as draft, corrected or approved, not {status!r}."
+            )
         path = self._draft_file(name) if status == DRAFT else self._label_file(name)
         volume = as_label_map(volume, path)
         header = read_header(next(iter(case.images.values())))
@@ -295,7 +297,6 @@ class Project:
             "channels": list(self.channels),
             "cases": [_row(case) for case in self.cases],
         }
-
 
     def name_classes(self, names: Mapping[int, str]) -> None:
         """Name label values, new ones or those that are known.

@@ -115,7 +115,9 @@ def _by_case(images: Mapping[str, Path], labels: Mapping[str, Path]) -> dict[str
     """
     grouped = channel_files(images)
     counts = {len(one) for one in grouped.values()}
-    is_complete = len(counts) == 1 and all(set(one) == set(range(*counts)) for one in grouped.values())
+    is_complete = len(counts) == 1 and all(
+        set(one) == set(range(*counts)) for one in grouped.values()
+    )
     is_told_by_labels = bool(set(grouped) & set(labels))
     is_repeated = not labels and len(grouped) > 1
     covers_all = sum(map(len, grouped.values())) == len(images)
