@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 LARGEST_GRADIENT = 5.0
 """Longer gradients are shortened to this norm."""
 
-PEAK_RATES = {"adamw": 2e-3, "sgd": 1e-2}
+PEAK_RATES = {"adamw": 4e-3, "sgd": 1e-2}
 FINE_TUNING_FACTOR = 0.25
 """A network that already knows its task is moved by smaller steps."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ from napari_attnseg.training.validation import cheap_dice, predicted_channels, p
 VALIDATIONS = 20
 """Validations in a training, if they are cheap."""
 
-VALIDATION_SHARE = 0.05
+VALIDATION_SHARE = 0.03
 """Part of the time that validations may take."""
 
 CHECKPOINT_SECONDS = (15.0, 60.0)
@@ -88,11 +89,14 @@ class Training:
         """
         self._mark = self._saved_at = time.perf_counter()
         yield self.save()
+        if self.progress.validated_step < self.progress.step and self._is_validation_due():
+            # Stopped in the middle of this validation; the uninterrupted run made it.
+            yield from self._validate(should_stop)
         state = None
         while state is None:
             state = yield from self._until_memory_fails(should_stop)
         if state == "done" and self.progress.validated_step < self.progress.step:
-            yield from self._validate()
+            yield from self._validate(should_stop)
         yield self.save()
         return state
 
@@ -139,7 +143,7 @@ class Training:
             if warning is not None:
                 yield warning
             if self._is_validation_due():
-                yield from self._validate()
+                yield from self._validate(should_stop)
                 yield self.save()
             elif self._is_checkpoint_due():
                 yield self.save()
@@ -190,7 +194,9 @@ class Training:
     def _judge(self, outcome: Outcome) -> WarningReport | None:
         """Deal with a step whose loss or gradient was not finite."""
         progress = self.progress
-        if outcome.is_applied or self.learner.scaler.is_enabled():
+        # With a scaler gradients overflow now and then, which lowers its scale; losses never do.
+        is_overflow = self.learner.scaler.is_enabled() and math.isfinite(outcome.loss)
+        if outcome.is_applied or is_overflow:
             progress.failures = 0
             return None
         progress.failures += 1
@@ -230,13 +236,15 @@ class Training:
         at_end = self.progress.is_epoch_end and (is_first or waited >= soon)
         return at_end or waited >= late
 
-    def _validate(self) -> Generator[Report, None, None]:
+    def _validate(self, should_stop: Callable[[], bool]) -> Generator[Report, None, None]:
         if not self.checked:
             return
-        began, progress = time.perf_counter(), self.progress
+        began = time.perf_counter()
         found: dict[str, dict[int, float | None]] = {}
         with self.learner.averaged.used_by(self.learner.model):
             for case in self.checked:
+                if should_stop():
+                    return
                 predicted = predicted_channels(self.learner, case, self.plan)
                 found[case.name] = cheap_dice(predicted, case, self.values)
                 if case is self.checked[0]:
@@ -244,17 +252,20 @@ class Training:
                     yield PreviewReport(case.name, path)
                 if self._is_too_dear(time.perf_counter() - began):
                     break
+        yield self._note(self._validated(found, time.perf_counter() - began))
+
+    def _validated(self, found: CaseDice, seconds: float) -> ValidationReport:
+        progress = self.progress
         # Scores can only be compared over the same cases.
         self.checked = self.checked[: len(found)]
         progress.checked_cases = len(found)
         is_best = self._rank(found)
-        seconds = time.perf_counter() - began
         self._pass_time()
         progress.validation_cost = seconds
         progress.validated_step = progress.step
         progress.validated_seconds = progress.elapsed_seconds
         means = class_means(found)
-        yield self._note(ValidationReport(progress.epoch, means, found, is_best, False, seconds))
+        return ValidationReport(progress.epoch, means, found, is_best, False, seconds)
 
     def _is_too_dear(self, seconds: float) -> bool:
         total = self.schedule.total_seconds

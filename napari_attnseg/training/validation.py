@@ -21,7 +21,7 @@ from napari_attnseg.training.learner import Learner
 from napari_attnseg.training.reports import ProgressReport, Report
 
 CHEAP_OVERLAP = 0.25
-MOST_CASES = 12
+MOST_CASES = 8
 """Cases of a validation in between: enough to tell better from worse weights."""
 
 
