@@ -1,0 +1,204 @@
+"""Values worked out by hand, and theorems that hold for any network."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from napari_attnseg.config import ModelConfig
+from napari_attnseg.explanation import METHODS, explain_tensor
+from napari_attnseg.explanation.capture import activations_and_gradients
+from napari_attnseg.explanation.contract import Capture
+from napari_attnseg.models import build_model
+
+CPU = torch.device("cpu")
+
+
+class OneConvolution(nn.Module):
+    """Captum's fixture, whose score for class 0 is 54."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv3d(1, 2, (1, 3, 3))
+        self.relu1 = nn.ReLU()
+        self.fc1 = nn.Linear(8, 4)
+        self.relu2 = nn.ReLU()
+        with torch.no_grad():
+            self.conv1.weight.fill_(1)
+            self.conv1.bias.copy_(torch.tensor([-50.0, -75.0]))
+            self.fc1.weight.copy_(torch.tensor([1.0] * 5 + [-1.0] * 3).expand(4, 8))
+            self.fc1.bias.zero_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu2(self.fc1(self.relu1(self.conv1(x)).flatten(1)))
+
+
+def raw_map(model: nn.Module, layer: nn.Module, x: Tensor, method: str) -> Tensor:
+    activations, gradients = activations_and_gradients(
+        lambda: model(x), layer, lambda scores: scores[0, 0], device=CPU
+    )
+    capture = Capture(activations, gradients, torch.ones(1, 1, 1))
+    return METHODS[method]().one_window(capture)[0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("method", "layer", "expected"),
+    [
+        ("grad-cam", "conv1", [[11.25, 13.5], [20.25, 22.5]]),
+        ("grad-cam", "relu1", [[0, 4], [28, 32.5]]),
+        ("hires-cam", "conv1", [[0, 4], [25, 25]]),
+        ("hires-cam", "relu1", [[0, 4], [25, 25]]),
+    ],
+)
+def test_the_fixture_of_captum(method: str, layer: str, expected: list[list[float]]) -> None:
+    model = OneConvolution()
+    x = torch.arange(16.0).reshape(1, 1, 1, 4, 4)
+
+    result = raw_map(model, model.get_submodule(layer), x, method)
+
+    assert model(x)[0, 0] == 54
+    assert np.allclose(result, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_before_a_linear_head_the_map_is_the_logit_without_its_bias(dims: int) -> None:
+    torch.manual_seed(0)
+    config = ModelConfig(
+        backbone=f"unet{dims}d", dims=dims, preset="tiny", out_channels=3, attention="none"
+    )
+    model = build_model(config).eval()
+    head = [one for one in model.modules() if isinstance(one, (nn.Conv2d, nn.Conv3d))][-1]
+    x = torch.randn(1, 1, 8, 16, 32)
+    with torch.no_grad():
+        logit = model(x)[0, 1]
+    mask = logit > logit.mean()
+
+    result = explain_tensor(
+        model, x, mask, class_index=1, method="hires-cam", layer="decoder0", reduction="sum"
+    )
+
+    expected = (logit - head.bias[1]).detach() * mask
+    assert (result[0, 0] - expected).abs().max() < 1e-6 * expected.abs().max()
+    assert result.sum() == pytest.approx(float(expected.sum()), rel=1e-5)
+
+
+class Normalised(nn.Module):
+    """A convolution that an instance normalisation follows at once."""
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(1, 6, 3, padding=1)
+        self.norm = norm
+        self.head = nn.Sequential(nn.LeakyReLU(), nn.Conv3d(6, 2, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.norm(self.conv(x)))
+
+
+def test_gradients_cancel_before_an_instance_normalisation() -> None:
+    torch.manual_seed(0)
+    model = Normalised(nn.InstanceNorm3d(6))
+    x = torch.randn(1, 1, 16, 18, 20)
+    mask = torch.rand(16, 18, 20) > 0.7
+
+    activations, gradients = activations_and_gradients(
+        lambda: model(x), model.conv, lambda z: (z[0, 1] * mask).sum(), device=CPU
+    )
+
+    alpha = gradients.mean(dim=(2, 3, 4)).abs().mean()
+    assert alpha / gradients.abs().mean() < 1e-6
+    hires = activations * gradients
+    assert hires.sum().abs() / hires.abs().sum() < 1e-5
+
+
+def test_after_global_pooling_both_methods_are_the_class_activation_map() -> None:
+    torch.manual_seed(0)
+    layer = nn.Conv3d(1, 5, 3)
+    linear = nn.Linear(5, 3)
+    x = torch.randn(1, 1, 6, 7, 8)
+
+    def forward() -> Tensor:
+        return linear(layer(x).mean(dim=(2, 3, 4)))
+
+    activations, gradients = activations_and_gradients(
+        forward, layer, lambda scores: scores[0, 2], device=CPU
+    )
+    capture = Capture(activations, gradients, torch.ones(1, 1, 1))
+    hires, grad = (METHODS[name]().one_window(capture) for name in ("hires-cam", "grad-cam"))
+
+    cam = torch.einsum("k,kdhw->dhw", linear.weight[2], activations[0]).detach()
+    assert torch.allclose(hires, grad, rtol=1e-5, atol=1e-8)
+    assert torch.allclose(cam, cam.numel() * hires[0, 0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return build_model(ModelConfig(preset="tiny", attention="se", out_channels=4)).eval()
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_a_batch_gives_what_its_samples_give(network: nn.Module, method: str) -> None:
+    x = torch.randn(2, 1, 8, 12, 16)
+    masks = torch.rand(2, 8, 12, 16) > 0.6
+
+    both = explain_tensor(network, x, masks, [1, 3], method, "encoder1")
+
+    for sample, index in enumerate((1, 3)):
+        one = explain_tensor(
+            network, x[sample : sample + 1], masks[sample], index, method, "encoder1"
+        )
+        assert torch.allclose(both[sample], one[0], rtol=1e-4, atol=1e-8)
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_a_constant_on_the_logits_changes_nothing(network: nn.Module, method: str) -> None:
+    class Shifted(nn.Module):
+        def __init__(self, factor: float, shift: float) -> None:
+            super().__init__()
+            self.network, self.factor, self.shift = network, factor, shift
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.network(x) * self.factor + self.shift
+
+    x, mask = torch.randn(1, 1, 8, 12, 16), torch.rand(8, 12, 16) > 0.5
+    layer = network.layer("encoder1")
+
+    plain = explain_tensor(network, x, mask, 1, method, layer)
+    shifted = explain_tensor(Shifted(1.0, 5.0), x, mask, 1, method, layer)
+    scaled = explain_tensor(Shifted(3.0, 0.0), x, mask, 1, method, layer)
+
+    assert torch.allclose(plain, shifted, atol=1e-9)
+    assert torch.allclose(3 * plain, scaled, rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_exchanging_classes_exchanges_their_maps(network: nn.Module, method: str) -> None:
+    class Exchanged(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return network(x)[:, [0, 2, 1, 3]]
+
+    x, mask = torch.randn(1, 1, 8, 12, 16), torch.rand(8, 12, 16) > 0.5
+    layer = network.layer("bottleneck")
+
+    assert torch.equal(
+        explain_tensor(network, x, mask, 1, method, layer),
+        explain_tensor(Exchanged(), x, mask, 2, method, layer),
+    )
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_a_mirrored_input_gives_a_mirrored_map(method: str) -> None:
+    torch.manual_seed(0)
+    model = build_model(ModelConfig(preset="tiny", out_channels=2)).eval()
+    for parameter in model.parameters():
+        if parameter.ndim == 5:
+            parameter.data = (parameter.data + parameter.data.flip(4)) / 2
+    x, mask = torch.randn(1, 1, 8, 12, 16), torch.rand(8, 12, 16) > 0.5
+
+    plain = explain_tensor(model, x, mask, 1, method, "bottleneck")
+    mirrored = explain_tensor(model, x.flip(4), mask.flip(2), 1, method, "bottleneck")
+
+    assert torch.allclose(plain.flip(4), mirrored, rtol=1e-3, atol=1e-7)
