@@ -132,7 +132,8 @@ def _channel_facts(
     for index in range(len(rows[0])):
         spread = intensity.spread_of(np.concatenate([case[index] for case in samples]))
         five = (spread.low, spread.median, spread.high, spread.mean, spread.std)
-        name = names[index] if index < len(names) else f"channel {index}"
+        unnamed = "the image" if len(rows[0]) == 1 else f"image {index + 1}"
+        name = names[index] if index < len(names) else unnamed
         per_case = tuple(row[index] for row in rows)
         facts.append(ChannelFacts(name=name, foreground=five, cases=per_case))
     return tuple(facts)

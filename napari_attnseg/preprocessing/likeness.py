@@ -30,6 +30,8 @@ def _geometry(image: Volume, plan: Plan) -> list[str]:
     found = []
     spacing = np.array(image.spacing_dhw)
     extent = spacing * np.array(image.shape_dhw)
+    if image.shape_dhw[0] == 1 < plan.shape_dhw[0]:
+        found.append("This is a single slice; the network learned from volumes.")
     # The thickness of a lone slice is often made up.
     real = np.array(image.shape_dhw) > 1
     if plan.seen_spacing and _is_out(spacing[real], plan.seen_spacing, SPACING_FACTOR, real):
@@ -46,12 +48,12 @@ def _geometry(image: Volume, plan: Plan) -> list[str]:
 
 
 def _intensities(channel: np.ndarray, plan: ChannelPlan) -> list[str]:
-    name = plan.name or "image"
+    name = plan.name or "the image"
     found = []
-    missing = float((~np.isfinite(channel)).mean())
-    if missing > 0:
+    missing = channel.size - int(np.isfinite(channel).sum())
+    if missing:
         found.append(
-            f"{missing:.1%} of the voxels of {name} are NaN or infinite; "
+            f"{missing:,} of {channel.size:,} voxels of {name} are NaN or infinite; "
             "they count as outside the body."
         )
     spread, _ = intensity.usual_spread(channel)

@@ -7,6 +7,7 @@ class after the other, and only the best class so far is kept with its score.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -46,7 +47,7 @@ def restore_labels(logits: Tensor, grid: Grid, plan: Plan, values: Sequence[int]
     stored = _stored_grid(logits.shape[-3:], grid, plan)
     table = _value_table(logits.shape[0], list(values))
     labels = np.empty(stored.shape_dhw, dtype=table.dtype)
-    with torch.inference_mode():
+    with _exactly(logits):
         for rows, enlarge in _slabs(logits, stored.shape_dhw):
             labels[rows] = table[_best_class(enlarge, logits.shape[0]).cpu().numpy()]
     return _as_input(labels[None], stored, grid)
@@ -67,7 +68,7 @@ def restore_scalar(array: np.ndarray | Tensor, grid: Grid, plan: Plan) -> Volume
     tensor = tensor[None] if tensor.ndim == 3 else tensor
     stored = _stored_grid(tensor.shape[-3:], grid, plan)
     result = np.empty((tensor.shape[0], *stored.shape_dhw), dtype=np.float32)
-    with torch.inference_mode():
+    with _exactly(tensor):
         for rows, enlarge in _slabs(tensor, stored.shape_dhw):
             for channel in range(tensor.shape[0]):
                 result[channel, rows] = enlarge(channel).cpu().numpy()
@@ -85,7 +86,7 @@ def restore_probabilities(logits: Tensor, grid: Grid, plan: Plan) -> Volume:
     """
     stored = _stored_grid(logits.shape[-3:], grid, plan)
     result = np.empty((logits.shape[0], *stored.shape_dhw), dtype=np.float32)
-    with torch.inference_mode():
+    with _exactly(logits):
         for rows, enlarge in _slabs(logits, stored.shape_dhw, at_once=logits.shape[0]):
             scores = torch.stack([enlarge(channel) for channel in range(logits.shape[0])])
             result[:, rows] = torch.softmax(scores, dim=0).cpu().numpy()
@@ -94,6 +95,13 @@ def restore_probabilities(logits: Tensor, grid: Grid, plan: Plan) -> Volume:
 
 Enlarge = Callable[[int], Tensor]
 """Gives one channel of a slab on the input's grid, ``(n, H, W)`` float32."""
+
+
+@contextmanager
+def _exactly(scores: Tensor) -> Iterator[None]:
+    """Reckon without gradients and, even where the caller's network runs in half, in float32."""
+    with torch.inference_mode(), torch.autocast(scores.device.type, enabled=False):
+        yield
 
 
 def _slabs(

@@ -38,10 +38,11 @@ def test_a_usual_case_gives_no_warning(orientation, learned) -> None:
     ("image", "message"),
     [
         (head(affine=np.diag([1.0, 1.0, 5.0, 1.0])), "Voxels of 5 x 1 x 1 mm"),
+        (head(shape=(1, 25, 30)), "a single slice"),
         (head(shape=(20, 25, 200)), "more or less of the body"),
         (head().replace(data=-head().data), "another sequence or modality"),
         (head().replace(data=np.full((1, 20, 25, 30), 7)), "nothing to see"),
-        (head().replace(data=np.full((1, 20, 25, 30), np.nan)), "100.0% of the voxels"),
+        (head().replace(data=np.full((1, 20, 25, 30), np.nan)), "15,000 of 15,000 voxels"),
     ],
 )
 def test_an_unusual_case_is_told_in_a_sentence(image, message, learned) -> None:

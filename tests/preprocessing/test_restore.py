@@ -163,6 +163,18 @@ def test_a_scalar_keeps_its_place_in_the_patient(orientation, plan, oblique) -> 
     np.testing.assert_allclose(restored.data[0][inner], expected[inner], atol=1e-3)
 
 
+def test_half_precision_around_it_does_not_reach_it(plan) -> None:
+    native = Grid((13, 20, 23), np.eye(4))
+    logits = torch.randn(5, 11, 20, 23, generator=torch.Generator().manual_seed(0))
+    plan = plan.replace(spacing_dhw=(13 / 11, 1.0, 1.0))
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        restored = restore_labels(logits, native, plan, [1, 2, 3, 4])
+
+    expected = restore_labels(logits, native, plan, [1, 2, 3, 4])
+    np.testing.assert_array_equal(restored.data, expected.data)
+
+
 def test_logits_of_another_volume_are_refused(plan) -> None:
     with pytest.raises(ValueError, match="do not belong together"):
         restore_labels(torch.zeros(2, 5, 6, 8), Grid((5, 6, 7), np.eye(4)), plan, [1])
