@@ -100,7 +100,7 @@ class Blob:
         return level * (1 + self.roughness * self.surface(points))
 
 
-def rotation(degrees: Sequence[float]) -> np.ndarray:
+def rotation(degrees: Sequence[float] | np.ndarray) -> np.ndarray:
     """Return the 3x3 rotation about x, then y, then z."""
     turn = np.eye(3)
     for axis, angle in enumerate(np.deg2rad(degrees)):
@@ -207,29 +207,37 @@ class Body:
 
     def _wall(self, points: np.ndarray) -> np.ndarray:
         """Return skin fat, muscle with ribs, and what is inside them."""
-        x, y, z = points.T
-        wide = self._half_width * (1 + 0.0004 * z)
-        # The back is flatter than the belly, with a furrow over the spine.
-        deep = self._half_depth * np.where(y < 0, 0.93, 1.0) - 7 * np.exp(-((x / 16) ** 2)) * (
-            y < 0
-        )
-
-        def level(margin: np.ndarray | float) -> np.ndarray:
-            return np.abs(x / (wide - margin)) ** 2.4 + np.abs(y / (deep - margin)) ** 2.4
-
-        fat_mm = self._fat_mm * (1 + 0.25 * np.sin(np.arctan2(y, x) * 2))
         found = np.zeros(len(points), dtype=np.uint8)
-        found[level(0.0) < 1] = TISSUE["fat"]
-        ring = level(fat_mm) < 1
-        cavity = level(fat_mm + 12) < 1
-        found[ring] = TISSUE["muscle"]
-        found[cavity] = TISSUE["visceral fat"]
-        slope = z - 0.35 * y + self._rib_phase
-        middle = (level(fat_mm + 3) < 1) & (level(fat_mm + 9) > 1)
-        is_rib = middle & (np.abs(slope % 28 - 14) < 5.5) & (z > -20) & (np.abs(x) > 25)
-        found[is_rib] = TISSUE["cortical bone"]
-        found[is_rib & (np.abs(slope % 28 - 14) < 2.5)] = TISSUE["marrow"]
+        everywhere = np.arange(len(points))
+        at, _ = self._inner(points, everywhere, np.zeros(len(points)), 0.0)
+        found[at] = TISSUE["fat"]
+        x, y, _ = points[at].T
+        fat_mm = self._fat_mm * (1 + 0.25 * np.sin(np.arctan2(y, x) * 2))
+        at, fat_mm = self._inner(points, at, fat_mm, 0.0)
+        found[at] = TISSUE["muscle"]
+        rib, rib_fat_mm = self._inner(points, at, fat_mm, 3.0)
+        _, y, z = points[rib].T
+        slope = np.abs((z - 0.35 * y + self._rib_phase) % 28 - 14)
+        is_rib = (slope < 5.5) & (z > -20) & (np.abs(points[rib, 0]) > 25)
+        found[rib[is_rib]] = TISSUE["cortical bone"]
+        found[rib[is_rib & (slope < 2.5)]] = TISSUE["marrow"]
+        at, fat_mm = self._inner(points, rib, rib_fat_mm, 9.0)
+        found[at] = TISSUE["muscle"]
+        found[self._inner(points, at, fat_mm, 12.0)[0]] = TISSUE["visceral fat"]
         return found
+
+    def _inner(
+        self, points: np.ndarray, at: np.ndarray, fat_mm: np.ndarray, below_mm: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return which of some points lie so deep below the fat, and the fat's thickness there."""
+        x, y, z = points[at].T
+        wide = self._half_width * (1 + 0.0004 * z) - fat_mm - below_mm
+        # The back is flatter than the belly, with a furrow over the spine.
+        furrow = 7 * np.exp(-((x / 16) ** 2))
+        deep = self._half_depth * np.where(y < 0, 0.93, 1.0) - np.where(y < 0, furrow, 0)
+        deep = deep - fat_mm - below_mm
+        is_inner = np.abs(x / wide) ** 2.4 + np.abs(y / deep) ** 2.4 < 1
+        return at[is_inner], fat_mm[is_inner]
 
     def _paint_spine(self, points: np.ndarray, found: np.ndarray) -> None:
         x, y, z = points.T

@@ -9,7 +9,7 @@ from typing import Any
 
 from napari_attnseg.cohort.case import ANONYMOUS_CHANNEL, Case, Cohort, listed, natural
 from napari_attnseg.cohort.label_values import placeholder
-from napari_attnseg.cohort.ledger import ProjectError
+from napari_attnseg.cohort.ledger import FORMAT, ProjectError
 from napari_attnseg.cohort.paths import real_path, stored_path
 from napari_attnseg.cohort.split import TEST, assign_sets
 
@@ -25,6 +25,21 @@ class Added:
 
     warnings: list[str] = field(default_factory=list)
     labelled: list[Case] = field(default_factory=list)
+
+
+def empty_content(name: str, seed: int, test_fraction: float) -> Content:
+    """Return the content of a project without cases."""
+    return {
+        "format": FORMAT,
+        "name": name,
+        "seed": seed,
+        "test_fraction": test_fraction,
+        "classes": {},
+        "named": False,
+        "ignore_label": None,
+        "channels": [],
+        "cases": {},
+    }
 
 
 def add_cases(content: Content, cohort: Cohort, folder: Path) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_attnseg.cohort.ledger import ProjectError
 from napari_attnseg.cohort.paths import real_path
 from napari_attnseg.io import VolumeError, read_volume
 
@@ -44,6 +45,23 @@ def note_values(content: dict[str, Any], name: str, values: Iterable[int]) -> No
         if value != content["ignore_label"]:
             classes.setdefault(str(value), placeholder(value))
     content["classes"] = dict(sorted(classes.items(), key=lambda one: int(one[0])))
+
+
+def name_values(content: dict[str, Any], names: Mapping[int, str]) -> None:
+    """Give names to values in a project's content.
+
+    Raises:
+        ProjectError: If a value is not positive, two get one name, or a name is empty.
+    """
+    classes = {int(value): name for value, name in content["classes"].items()}
+    classes |= {int(value): name.strip() for value, name in names.items()}
+    distinct = {name.casefold() for name in classes.values() if name}
+    if min(classes, default=1) < 1 or len(distinct) < len(classes):
+        found = ", ".join(f"{value} {name!r}" for value, name in classes.items())
+        raise ProjectError(
+            f"Each class needs a value of 1 or more and a name of its own; found {found}."
+        )
+    content["classes"] = {str(value): classes[value] for value in sorted(classes)}
 
 
 def read_missing_values(

@@ -31,10 +31,10 @@ class Fit:
 
 
 class Layout(Protocol):
-    """One way to arrange a data set in a folder; registered under its name, made without arguments.
+    """One way to arrange a data set in a folder; registered by name, made without arguments.
 
-    ``looks_for`` ends a list of what was looked for; layouts are tried in the order of ``rank``.
-    """  # noqa: E501
+    ``looks_for`` says what it needs, in messages; layouts are tried in the order of ``rank``.
+    """
 
     looks_for: str
     rank: int

@@ -14,10 +14,14 @@ from napari_attnseg.io import known_suffix
 _CHANNEL = re.compile(r"^(.+)_(\d{4})$")
 _WORDS = re.compile(r"[-_. ]+")
 _LABEL_WORDS = frozenset(
-    "label labels lbl mask masks seg segs segmentation segmentations gt groundtruth truth manual "
-    "annotation annotations contour roi dseg".split()
+    (
+        "label", "labels", "lbl", "mask", "masks", "seg", "segs", "segmentation", "segmentations",
+        "dseg", "gt", "groundtruth", "truth", "manual", "annotation", "annotations", "roi",
+    )
+)  # fmt: skip
+_IMAGE_WORDS = frozenset(
+    ("image", "images", "img", "imgs", "volume", "vol", "scan", "data", "orig", "raw")
 )
-_IMAGE_WORDS = frozenset("image images img imgs volume vol scan data orig raw".split())
 _LABEL_ENDING = re.compile(
     r"^(.+?)[-_. ]+(?:[a-z0-9]*seg|seg[a-z]*|labels?|lbl|masks?|gt|groundtruth|ground[-_]truth|"
     r"annotations?|roi)(?:[-_. ].*)?$",

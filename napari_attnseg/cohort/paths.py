@@ -7,12 +7,11 @@ from pathlib import Path
 
 
 def stored_path(path: str | Path, folder: Path) -> str:
-    """Return a path relative to a folder, or absolute where no relative one exists."""
-    path = Path(path).expanduser().resolve()
-    try:
-        return Path(os.path.relpath(path, folder.resolve())).as_posix()
-    except ValueError:  # another drive
-        return path.as_posix()
+    """Return a path relative to a folder, or absolute where they share no more than the root."""
+    path, folder = Path(path).expanduser().resolve(), folder.resolve()
+    # A way over the root of the file system breaks as soon as either end moves.
+    is_near = path.parts[:2] == folder.parts[:2]
+    return Path(os.path.relpath(path, folder)).as_posix() if is_near else path.as_posix()
 
 
 def real_path(stored: str, folder: Path) -> Path:

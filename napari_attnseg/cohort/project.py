@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,51 +16,32 @@ from napari_attnseg.cohort.entries import (
     STATUSES,
     UNLABELLED,
     add_cases,
+    empty_content,
     give_set,
 )
 from napari_attnseg.cohort.headers import read_header
-from napari_attnseg.cohort.label_values import note_values, read_missing_values, values_of
-from napari_attnseg.cohort.ledger import FILE, FORMAT, Ledger, ProjectError, told_plainly
-from napari_attnseg.cohort.paths import real_path
+from napari_attnseg.cohort.label_values import (
+    name_values,
+    note_values,
+    read_missing_values,
+    values_of,
+)
+from napari_attnseg.cohort.ledger import FILE, Ledger, ProjectError, told_plainly
+from napari_attnseg.cohort.project_case import (
+    ProjectCase,
+    case_of,
+    draft_file,
+    label_file,
+    row,
+)
 from napari_attnseg.cohort.run_folders import find_run, new_run_folder, run_folders
 from napari_attnseg.cohort.split import TEST, TRAIN, VALIDATION
 from napari_attnseg.volume import Volume, require_same_grid
 
-LABEL_SUFFIX = ".nii.gz"
 READING_SECONDS = 1.0
 """Longest time that making or extending a project spends on values of labels without names."""
 
 _SET_WORDS = {VALIDATION: "validation", TEST: "test"}
-
-
-@dataclass(frozen=True)
-class ProjectCase:
-    """A case of a project.
-
-    Args:
-        name: Unique in the project.
-        images: Absolute path by channel, in the project's order; channels that name one file are
-            its channels in that order.
-        label: The label to learn from and to compare with: the user's, or else the one that
-            came with the images; None if there is neither.
-        set: ``train``, ``val``, ``test``, or None while it has no label.
-        status: ``unlabelled``, ``draft``, ``corrected`` or ``approved``.
-        patient: Cases of one patient share a set.
-        draft: Labels that are not finished; None if there are none.
-    """
-
-    name: str
-    images: Mapping[str, Path]
-    label: Path | None
-    set: str | None
-    status: str
-    patient: str
-    draft: Path | None = None
-
-    @property
-    def newest_label(self) -> Path | None:
-        """What a person sees on opening the case: the draft where there is one."""
-        return self.draft or self.label
 
 
 class Project:
@@ -96,17 +76,8 @@ class Project:
         with told_plainly(project.path / FILE):
             project.path.mkdir(parents=True, exist_ok=True)
         with project._ledger.changing(is_new=True) as content:
-            content.update(
-                format=FORMAT,
-                name=cohort.name if cohort else project.path.name,
-                seed=seed,
-                test_fraction=test_fraction,
-                classes={},
-                named=False,
-                ignore_label=None,
-                channels=list(cohort.channels) if cohort else [],
-                cases={},
-            )
+            name = cohort.name if cohort else project.path.name
+            content.update(empty_content(name, seed, test_fraction))
             if cohort is not None:
                 add_cases(content, cohort, project.path)
         project._learn_values(READING_SECONDS)
@@ -153,7 +124,9 @@ class Project:
     @property
     def cases(self) -> list[ProjectCase]:
         """All cases in natural order."""
-        return [self._case(name, one) for name, one in self._ledger.read()["cases"].items()]
+        return [
+            case_of(name, one, self.path) for name, one in self._ledger.read()["cases"].items()
+        ]
 
     def case(self, name: str) -> ProjectCase:
         """Return one case.
@@ -164,7 +137,7 @@ class Project:
         entries = self._ledger.read()["cases"]
         if name not in entries:
             raise ProjectError(f"The project has no case named {name!r}.")
-        return self._case(name, entries[name])
+        return case_of(name, entries[name], self.path)
 
     def training_cases(self) -> list[ProjectCase]:
         """Return the labelled cases to learn from."""
@@ -213,7 +186,7 @@ class Project:
             raise ProjectError(
                 f"Labels are saved as draft, corrected or approved, not {status!r}."
             )
-        path = self._draft_file(name) if status == DRAFT else self._label_file(name)
+        path = draft_file(self.path, name) if status == DRAFT else label_file(self.path, name)
         volume = as_label_map(volume, path)
         header = read_header(next(iter(case.images.values())))
         if header is not None:
@@ -243,7 +216,7 @@ class Project:
         with self._ledger.changing() as content:
             if status in (CORRECTED, APPROVED) and case.draft is not None:
                 with told_plainly(self.path / FILE):
-                    os.replace(case.draft, self._label_file(name))
+                    os.replace(case.draft, label_file(self.path, name))
             self._settle(content, name, status)
 
     def require_learnable(self, name: str) -> None:
@@ -295,7 +268,7 @@ class Project:
             "project": self.name,
             "classes": {str(value): name for value, name in self.classes.items()},
             "channels": list(self.channels),
-            "cases": [_row(case) for case in self.cases],
+            "cases": [row(case) for case in self.cases],
         }
 
     def name_classes(self, names: Mapping[int, str]) -> None:
@@ -305,15 +278,7 @@ class Project:
             ProjectError: If a value is not positive, two get one name, or a name is empty.
         """
         with self._ledger.changing() as content:
-            classes = {int(value): name for value, name in content["classes"].items()}
-            classes.update({int(value): name.strip() for value, name in names.items()})
-            distinct = {name.casefold() for name in classes.values() if name}
-            if min(classes, default=1) < 1 or len(distinct) < len(classes):
-                raise ProjectError(
-                    "Each class needs a value of 1 or more and a name of its own; found "
-                    f"{', '.join(f'{value} {name!r}' for value, name in classes.items())}."
-                )
-            content["classes"] = {str(value): classes[value] for value in sorted(classes)}
+            name_values(content, names)
 
     def _settle(self, content: dict[str, Any], name: str, status: str) -> None:
         """Write a status; finished labels take the place of the draft and give a set."""
@@ -321,7 +286,7 @@ class Project:
         if status in (CORRECTED, APPROVED):
             give_set(content, name)
             with told_plainly(self.path / FILE):
-                self._draft_file(name).unlink(missing_ok=True)
+                draft_file(self.path, name).unlink(missing_ok=True)
 
     def _learn_values(self, seconds: float = math.inf) -> None:
         found = read_missing_values(self._ledger.read(), self.path, seconds)
@@ -329,36 +294,6 @@ class Project:
             with self._ledger.changing() as content:
                 for name, values in found.items():
                     note_values(content, name, values)
-
-    def _label_file(self, name: str) -> Path:
-        return self.path / "labels" / f"{name}{LABEL_SUFFIX}"
-
-    def _draft_file(self, name: str) -> Path:
-        return self.path / "labels" / "drafts" / f"{name}{LABEL_SUFFIX}"
-
-    def _case(self, name: str, entry: Mapping[str, Any]) -> ProjectCase:
-        label, draft = self._label_file(name), self._draft_file(name)
-        original = real_path(entry["label"], self.path) if entry["label"] else None
-        return ProjectCase(
-            name=name,
-            images={one: real_path(path, self.path) for one, path in entry["images"].items()},
-            label=label if label.is_file() else original,
-            set=entry["set"],
-            status=entry["status"],
-            patient=entry["patient"],
-            draft=draft if draft.is_file() else None,
-        )
-
-
-def _row(case: ProjectCase) -> dict[str, Any]:
-    label = case.newest_label
-    return {
-        "case": case.name,
-        "images": {channel: str(path) for channel, path in case.images.items()},
-        "label": str(label) if label is not None else None,
-        "set": case.set,
-        "status": case.status,
-    }
 
 
 def _require_no_file(path: Path) -> None:

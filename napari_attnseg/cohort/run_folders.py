@@ -51,7 +51,7 @@ def find_run(project: Path, run: str | Path | int | None) -> Path:
         found = next((one for one in runs if int(one.name) == int(str(run))), None)
         if found is not None:
             return found
-    elif Path(run).expanduser().is_dir():
-        return Path(run).expanduser().absolute()
+    elif Path(str(run)).expanduser().is_dir():
+        return Path(str(run)).expanduser().absolute()
     known = ", ".join(one.name for one in runs) or "none"
     raise ProjectError(f"The project has no run {str(run)!r}; there are: {known}.")

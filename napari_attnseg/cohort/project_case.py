@@ -1,0 +1,79 @@
+"""A case of a project, and where its labels lie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_attnseg.cohort.paths import real_path
+
+LABEL_SUFFIX = ".nii.gz"
+
+
+@dataclass(frozen=True)
+class ProjectCase:
+    """A case of a project.
+
+    Args:
+        name: Unique in the project.
+        images: Absolute path by channel, in the project's order; channels that name one file are
+            its channels in that order.
+        label: The label to learn from and to compare with: the user's, or else the one that
+            came with the images; None if there is neither.
+        set: ``train``, ``val``, ``test``, or None while it has no label.
+        status: ``unlabelled``, ``draft``, ``corrected`` or ``approved``.
+        patient: Cases of one patient share a set.
+        draft: Labels that are not finished; None if there are none.
+    """
+
+    name: str
+    images: Mapping[str, Path]
+    label: Path | None
+    set: str | None
+    status: str
+    patient: str
+    draft: Path | None = None
+
+    @property
+    def newest_label(self) -> Path | None:
+        """What a person sees on opening the case: the draft where there is one."""
+        return self.draft or self.label
+
+
+def label_file(folder: Path, name: str) -> Path:
+    """Return where the user's finished labels of a case lie in a project folder."""
+    return folder / "labels" / f"{name}{LABEL_SUFFIX}"
+
+
+def draft_file(folder: Path, name: str) -> Path:
+    """Return where the user's unfinished labels of a case lie in a project folder."""
+    return folder / "labels" / "drafts" / f"{name}{LABEL_SUFFIX}"
+
+
+def case_of(name: str, entry: Mapping[str, Any], folder: Path) -> ProjectCase:
+    """Return the case that an entry of the project file stands for."""
+    label, draft = label_file(folder, name), draft_file(folder, name)
+    original = real_path(entry["label"], folder) if entry["label"] else None
+    return ProjectCase(
+        name=name,
+        images={channel: real_path(path, folder) for channel, path in entry["images"].items()},
+        label=label if label.is_file() else original,
+        set=entry["set"],
+        status=entry["status"],
+        patient=entry["patient"],
+        draft=draft if draft.is_file() else None,
+    )
+
+
+def row(case: ProjectCase) -> dict[str, Any]:
+    """Return a case as JSON-ready values."""
+    label = case.newest_label
+    return {
+        "case": case.name,
+        "images": {channel: str(path) for channel, path in case.images.items()},
+        "label": str(label) if label is not None else None,
+        "set": case.set,
+        "status": case.status,
+    }
