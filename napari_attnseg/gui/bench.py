@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import napari
 from napari.layers import Labels
 from qtpy.QtCore import QEvent, QObject
@@ -36,6 +38,7 @@ class Bench(QObject):
         self.shown = "mask"
         self._window: QMainWindow | None = None
         self._connect()
+        self.session.background.run("getting ready", _warm_up)
 
     def open_case(self, name: str | None) -> None:
         """Open a case; unsaved labels of the one before become its draft first."""
@@ -69,12 +72,16 @@ class Bench(QObject):
         """Take part in the main window: its status bar, and its closing."""
         if self._window is None and isinstance(window, QMainWindow):
             self._window = window
-            window.statusBar().addPermanentWidget(self.place)
+            status = window.statusBar()
+            if status is not None:
+                status.addPermanentWidget(self.place)
             window.installEventFilter(self)
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+    def eventFilter(  # noqa: N802 - Qt's name
+        self, watched: QObject | None, event: QEvent | None
+    ) -> bool:
         """Save and ask before the main window closes."""
-        if event.type() == QEvent.Type.Close and watched is self._window:
+        if event is not None and event.type() == QEvent.Type.Close and watched is self._window:
             if not self._may_close():
                 event.ignore()
                 return True
@@ -140,6 +147,12 @@ class Bench(QObject):
         layer = event.value  # type: ignore[attr-defined]
         if isinstance(layer, Labels) and self.layers.adopt(layer):
             self.session.say(f"{layer.name} has the grid of {self.layers.case.name}.")  # type: ignore[union-attr]
+
+
+def _warm_up() -> None:
+    """Import what napari would import, for a second, when the first case is opened."""
+    for name in ("pandas", "scipy.ndimage", "skimage.util", "nibabel"):
+        importlib.import_module(name)
 
 
 _BENCHES: dict[int, Bench] = {}

@@ -65,20 +65,9 @@ class Correction(QFrame):
 
     def _learn(self) -> None:
         case = self.session.cases.case
-        if case is None:
-            return
-        self.bench.save_labels("corrected")
-        # The save comes first: both wait in the same line.
-        self.session.background.run(
-            "saving the correction", lambda: None, lambda _: self._start_learning(case.name)
-        )
-
-    def _start_learning(self, name: str) -> None:
-        reason = self.session.training.why_not_learn([name])
-        if reason:
-            self.session.say(reason)
-        else:
-            self.session.training.learn_from([name])
+        if case is not None:
+            self.bench.save_labels("corrected")
+            self.session.training.learn_from([case.name])
 
     def _take(self) -> None:
         layer = self._other_labels()

@@ -86,7 +86,7 @@ class Workbench(QWidget):
     def refresh(self) -> None:
         """Show the project, the machine, and which panels can be used."""
         project = self.session.cases.project
-        self.project_button.setText(project.name if project is not None else "No project")
+        self.project_button.setText(self.session.cases.worklist.name or "No project")
         path = str(project.path) if project is not None else "Open a folder, or try the sample"
         self.project_button.setToolTip(path)
         self.device_label.setText(device_words(self.session.model.device))

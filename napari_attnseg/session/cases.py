@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from psygnal import Signal
 
 from napari_attnseg.session import files
 from napari_attnseg.session.background import Background
+from napari_attnseg.session.files import CaseRow, Worklist
 from napari_attnseg.volume import Volume, require_same_grid
 
 if TYPE_CHECKING:
@@ -51,19 +52,6 @@ class OpenCase:
         return self.images[0][1]
 
 
-@dataclass(frozen=True)
-class CaseRow:
-    """One line of the worklist; None where a number is not known yet."""
-
-    name: str
-    status: str
-    set: str | None
-    dice: float | None = None
-    volume_ml: float | None = None
-    unsure: float | None = None
-    warnings: tuple[str, ...] = field(default_factory=tuple)
-
-
 class CaseDesk:
     """Opens projects and cases and saves labels; reading and writing happen in the background."""
 
@@ -77,15 +65,20 @@ class CaseDesk:
         self._background = background
         self._say = say
         self.project: Project | None = None
-        self.rows: tuple[CaseRow, ...] = ()
+        self.worklist = Worklist()
         self.case: OpenCase | None = None
         self.run_id: str | None = None
         self.is_opening = False
 
     @property
+    def rows(self) -> tuple[CaseRow, ...]:
+        """The lines of the worklist."""
+        return self.worklist.rows
+
+    @property
     def classes(self) -> dict[int, str]:
         """Names of the label values of the project, without the background."""
-        return dict(self.project.classes) if self.project is not None else {}
+        return dict(self.worklist.classes)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -114,7 +107,7 @@ class CaseDesk:
         project, run = self.project, self.run_id
         if project is not None:
             self._background.run(
-                "reading the worklist", lambda: files.worklist(project, run), self._set_rows
+                "reading the worklist", lambda: files.worklist(project, run), self._set_worklist
             )
 
     def open_case(self, name: str) -> None:
@@ -171,7 +164,7 @@ class CaseDesk:
         self.project = project
         self.is_opening = False
         if is_other:
-            self.case, self.run_id, self.rows = None, None, ()
+            self.case, self.run_id, self.worklist = None, None, Worklist()
         for warning in warnings[:3]:
             self._say(warning)
         if len(warnings) > 3:
@@ -188,8 +181,8 @@ class CaseDesk:
         self.is_opening = False
         self._background.report(problem)
 
-    def _set_rows(self, rows: tuple[CaseRow, ...]) -> None:
-        self.rows = rows
+    def _set_worklist(self, worklist: Worklist) -> None:
+        self.worklist = worklist
         self.rows_changed.emit()
 
     def _saved(self, name: str, status: str) -> None:
@@ -207,17 +200,12 @@ def read_case(project: Project, name: str) -> OpenCase:
     from napari_attnseg.io import read_volume
 
     case = project.case(name)
-    images = []
-    for channel, path in case.images.items():
-        images += _channels(channel, read_volume(path))
-    label, warnings = None, []
-    if case.label is not None:
-        label = read_volume(case.label, labels=True)
+    images, warnings = _read_images(case.images)
+    source = getattr(case, "draft", None) or case.label
+    label = None
+    if source is not None:
+        label = read_volume(source, labels=True)
         require_same_grid(images[0][1].grid, label.grid, names=("image", "label"))
-    for channel, volume in images[1:]:
-        how = images[0][1].grid.difference(volume.grid)
-        if how is not None:
-            warnings.append(f"{channel} is on another grid than {images[0][0]}: {how}.")
     windows = {channel: display_window(volume) for channel, volume in images}
     return OpenCase(name, tuple(images), label, case.status, case.set, windows, tuple(warnings))
 
@@ -246,8 +234,35 @@ def label_volume(case: OpenCase, labels: np.ndarray, classes: dict[int, str]) ->
     return like.on_grid(data, classes=classes)
 
 
+def _read_images(
+    paths: Mapping[str, str | Path],
+) -> tuple[list[tuple[str, Volume]], list[str]]:
+    """Read every channel; channels that name the same file are that file's channels in turn."""
+    from napari_attnseg.io import read_volume
+
+    images: list[tuple[str, Volume]] = []
+    warnings = []
+    read = {path: read_volume(path) for path in dict.fromkeys(map(str, paths.values()))}
+    taken = dict.fromkeys(read, 0)
+    for channel, path in paths.items():
+        volume = read[str(path)]
+        at, taken[str(path)] = taken[str(path)], taken[str(path)] + 1
+        is_alone = list(map(str, paths.values())).count(str(path)) == 1
+        images += _channels(channel, volume) if is_alone else [(channel, _channel(volume, at))]
+    for channel, volume in images[1:]:
+        how = images[0][1].grid.difference(volume.grid)
+        if how is not None:
+            warnings.append(f"{channel} is on another grid than {images[0][0]}: {how}.")
+    return images, warnings
+
+
 def _channels(name: str, volume: Volume) -> list[tuple[str, Volume]]:
-    if volume.data.shape[0] == 1:
+    channels = volume.data.shape[0]
+    if channels == 1:
         return [(name, volume)]
-    names = volume.channels or [f"{name} {n + 1}" for n in range(volume.data.shape[0])]
-    return [(one, volume.on_grid(volume.data[n])) for n, one in enumerate(names)]
+    names = volume.channels or tuple(f"{name} {n + 1}" for n in range(channels))
+    return [(one, _channel(volume, n)) for n, one in enumerate(names)]
+
+
+def _channel(volume: Volume, index: int) -> Volume:
+    return volume.on_grid(volume.data[index])

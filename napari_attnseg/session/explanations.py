@@ -16,6 +16,7 @@ from napari_attnseg.session.runs import RunInfo
 from napari_attnseg.session.work import Event, Work, WorkList
 from napari_attnseg.volume import Volume
 
+TARGETS = {"class": "the whole structure"}
 METHODS = {"hires-cam": "HiResCAM", "grad-cam": "Grad-CAM"}
 
 
@@ -179,7 +180,8 @@ def read_map(run: RunInfo, case: str, event: Event) -> MapView | AttentionView:
     layer = str(info.get("layer"))
     title = f"{method} {name} @ {layer_words(layer)} (run {run.short})"
     where = layer_title(layer, info.get("stride_dhw"), run.spacing_dhw)
-    target = (info.get("target") or {}).get("kind", "the whole structure")
+    kind = str((info.get("target") or {}).get("kind", "class"))
+    target = TARGETS.get(kind, kind)
     caption = f"{method}, {name} ({target}), {where}, run {run.short}"
     return MapView(case, run, title, read_volume(event["path"]), info, caption=caption)
 

@@ -4,15 +4,56 @@ from __future__ import annotations
 
 import json
 import os
-import re
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_attnseg.cohort.project import Project
-    from napari_attnseg.session.cases import CaseRow
 
 SAMPLE_CASES = 12
+
+
+@dataclass(frozen=True)
+class CaseRow:
+    """One line of the worklist; None where a number is not known yet.
+
+    Args:
+        name: The case.
+        status: Status of its labels.
+        set: ``train``, ``val``, ``test``, or None while it has no label.
+        dice: Mean Dice of the current run on it, if it is one to check on.
+        volume_ml: Volume of everything that the current run predicted.
+        unsure: Mean entropy of that prediction.
+        warnings: What was odd about it, in sentences.
+        has_label: Whether it has a finished label.
+    """
+
+    name: str
+    status: str
+    set: str | None
+    dice: float | None = None
+    volume_ml: float | None = None
+    unsure: float | None = None
+    warnings: tuple[str, ...] = ()
+    has_label: bool = False
+
+
+@dataclass(frozen=True)
+class Worklist:
+    """What a project holds, read once so that the window need not read it again.
+
+    Args:
+        name: What the person calls it.
+        rows: The cases.
+        classes: Names of label values, without the background.
+        channels: Names of the images of each case.
+    """
+
+    name: str = ""
+    rows: tuple[CaseRow, ...] = ()
+    classes: dict[int, str] = field(default_factory=dict)
+    channels: tuple[str, ...] = ()
 
 
 def open_or_make_project(folder: Path) -> tuple[Project, list[str]]:
@@ -96,10 +137,8 @@ def add_volumes(project: Project | None, paths: list[Path]) -> tuple[Project, li
     return Project.create(place, cohort), list(cohort.warnings)
 
 
-def worklist(project: Project, run_id: str | None) -> tuple[CaseRow, ...]:
-    """Return the lines of the worklist, with what a run's results say about each case."""
-    from napari_attnseg.session.cases import CaseRow
-
+def worklist(project: Project, run_id: str | None) -> Worklist:
+    """Return the worklist, with what a run's results say about each case."""
     known = predicted(project, run_id)
     dice = validation_dice(project, run_id)
     rows = []
@@ -115,9 +154,10 @@ def worklist(project: Project, run_id: str | None) -> tuple[CaseRow, ...]:
                 volume_ml=sum(volumes) if volumes else None,
                 unsure=facts.get("unsure"),
                 warnings=tuple(facts.get("warnings", ())),
+                has_label=case.label is not None,
             )
         )
-    return tuple(rows)
+    return Worklist(project.name, tuple(rows), dict(project.classes), tuple(project.channels))
 
 
 def validation_dice(project: Project, run_id: str | None) -> dict[str, float]:
@@ -171,11 +211,6 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     beside.replace(path)
-
-
-def natural(name: str) -> list[Any]:
-    """Return a key that sorts ``case_2`` before ``case_10``."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
 def _inside(value: Any, folder: Path) -> Any:

@@ -40,8 +40,9 @@ class ModelDesk:
         self.runs: tuple[RunInfo, ...] = ()
         self.run: RunInfo | None = None
         self.run_description: dict[str, Any] | None = None
-        self._asked: ModelConfig | None = None
+        self._asked: tuple[ModelConfig, bool] | None = None
         cases.project_opened.connect(self._project_opened)
+        cases.rows_changed.connect(self.describe)
 
     def load_catalogue(self) -> None:
         """Ask a child for the networks there are and for the machine; once is enough."""
@@ -62,19 +63,21 @@ class ModelDesk:
 
     def wanted(self) -> ModelConfig:
         """Return the wanted network, sized for the project's images and classes."""
-        project = self._cases.project
-        if project is None:
+        worklist = self._cases.worklist
+        if not worklist.rows:
             return self.config
         return self.config.replace(
-            in_channels=max(1, len(project.channels)), out_channels=len(project.classes) + 1
+            in_channels=max(1, len(worklist.channels)), out_channels=len(worklist.classes) + 1
         )
 
     def describe(self) -> None:
         """Have the wanted network built in a child and described."""
         config = self.wanted()
-        if config == self._asked:
+        # The first label changes what the plan makes of a network.
+        has_labels = any(row.has_label for row in self._cases.rows)
+        if (config, has_labels) == self._asked:
             return
-        self._asked = config
+        self._asked = (config, has_labels)
         self.description, self.description_problem = None, ""
         self.described.emit(None)
         self._work.start(
@@ -114,9 +117,9 @@ class ModelDesk:
 
     def _pair(self, backbone: str, attention: str, dims: int) -> dict[str, Any] | None:
         for pair in self.catalogue.get("pairs", ()):
-            if (pair["backbone"], pair["attention"]) == (backbone, attention):
-                if dims in _dims(pair.get("dims")):
-                    return dict(pair)
+            is_meant = (pair["backbone"], pair["attention"]) == (backbone, attention)
+            if is_meant and dims in _dims(pair.get("dims")):
+                return dict(pair)
         return None
 
     def use_run(self, run_id: str | None) -> None:
@@ -152,7 +155,6 @@ class ModelDesk:
 
     def _project_opened(self) -> None:
         self._asked = None
-        self.describe()
         self.refresh_runs()
 
     def _description_settings(self, config: ModelConfig) -> dict[str, Any]:
@@ -172,7 +174,11 @@ class ModelDesk:
             self.catalogue_changed.emit()
 
     def _take_description(self, config: ModelConfig, work: Work, event: Event) -> None:
-        if config != self._asked or event["event"] not in ("result", "error"):
+        if (
+            self._asked is None
+            or config != self._asked[0]
+            or event["event"] not in ("result", "error")
+        ):
             return
         if event["event"] == "result":
             self.description = event

@@ -94,7 +94,7 @@ class TrainingDesk:
 
     def counts(self) -> tuple[int, int]:
         """Return how many cases are learned from and how many are checked on."""
-        sets = [row.set for row in self._cases.rows if row.status not in ("unlabelled", "draft")]
+        sets = [row.set for row in self._cases.rows if row.has_label]
         return sum(one == "train" for one in sets), sum(one == "val" for one in sets)
 
     def why_not(self) -> str:
@@ -116,34 +116,52 @@ class TrainingDesk:
         """Continue a stopped training as if nothing had happened."""
         self._begin({"resume": run_id}, f"Training run {run_id.lstrip('0')}", (), keep=True)
 
-    def learn_from(self, names: Sequence[str], minutes: float = 2.0) -> None:
-        """Continue from the current run on old and new cases together."""
-        run = self._model.run
+    def learn_from(self, names: Sequence[str], minutes: float | None = None) -> None:
+        """Continue from the current run on old and new cases together.
+
+        Args:
+            names: Cases with finished labels.
+            minutes: Time to learn; the engine's own choice by default.
+        """
+        project, run = self._cases.project, self._model.run
         refusal = self.why_not_learn(names)
-        if refusal or run is None:
+        if refusal or run is None or project is None:
             self._say(refusal)
             return
         settings = {
             "model": run.model.to_dict(),
-            "train": {"minutes": minutes},
+            "train": {} if minutes is None else {"minutes": minutes},
             "from": str(run.path),
             "learn_from": list(names),
         }
-        self._before = run.id
-        self._begin(settings, f"Learning from {', '.join(names)}", tuple(names))
+
+        def check() -> None:
+            for name in names:
+                project.require_learnable(name)
+
+        def begin(_: Any) -> None:
+            self._before = run.id
+            self._begin(settings, f"Learning from {', '.join(names)}", tuple(names))
+
+        # What was asked to be saved before this is saved by then: there is one line for both.
+        self._background.run("looking at the cases to learn from", check, begin)
 
     def why_not_learn(self, names: Sequence[str]) -> str:
-        """Return why these cases cannot be learned from, or an empty string."""
-        project, run = self._cases.project, self._model.run
-        if project is None or run is None:
+        """Return why these cases cannot be learned from, or an empty string.
+
+        A case whose labels are not finished yet is no obstacle: saving the correction finishes it.
+        """
+        if self._cases.project is None or self._model.run is None:
             return "Choose or train a model first."
         if self.is_running:
             return "A training is running."
         for name in names:
-            try:
-                project.require_learnable(name)
-            except ValueError as error:
-                return str(error)
+            row = self._cases.row(name)
+            if row is not None and row.set in ("val", "test"):
+                return (
+                    f"{name} is one of the fixed cases that every run is checked on; scores on a "
+                    "case that was learned from would mean nothing. Learn from another case."
+                )
         return ""
 
     def stop(self) -> None:
@@ -191,20 +209,16 @@ class TrainingDesk:
 
     def _take(self, work: Work, event: Event) -> None:
         kind = event["event"]
-        if kind == "step":
-            self.curves.add_step(event)
-            self.stepped.emit()
-        elif kind == "validation":
-            self.curves.add_validation(event)
+        if kind in ("step", "validation"):
+            add = self.curves.add_step if kind == "step" else self.curves.add_validation
+            add(event)
             self.stepped.emit()
         elif kind == "preview":
             self._load_preview(event)
         elif kind == "warning":
             self._say(str(event["text"]))
-        elif kind == "result":
+        elif kind in ("checkpoint", "result"):
             self._take_result(event)
-        elif kind == "checkpoint":
-            self.run_id = self.run_id or Path(str(event.get("path", ""))).parent.name or None
         elif kind == "state":
             if work.has_ended:
                 self._ended(work)
@@ -219,8 +233,10 @@ class TrainingDesk:
         self._background.run("reading the preview", read, self.previewed.emit, lambda _: None)
 
     def _take_result(self, event: Event) -> None:
-        self.run_id = str(event.get("run") or self.run_id or "")
-        self.run_id = Path(self.run_id).name or None
+        if event["event"] == "checkpoint":
+            self.run_id = Path(str(event.get("path", ""))).parent.name or self.run_id
+            return
+        self.run_id = Path(str(event.get("run") or self.run_id or "")).name or None
         before, after = event.get("before"), event.get("after")
         if self.learning_from and self._before and self.run_id and before and after:
             rows = compare(before, after)

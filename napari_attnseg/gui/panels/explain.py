@@ -165,6 +165,7 @@ class ExplainPanel(Panel):
     def _show_attention(self, view: AttentionView | None) -> None:
         for row in self.rows:
             self.items.removeWidget(row)
+            row.hide()
             row.deleteLater()
         items = view.items if view is not None else ()
         self.rows = [AttentionRow(item, view, self) for item in items]

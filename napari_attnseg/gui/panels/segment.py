@@ -120,11 +120,9 @@ class SegmentPanel(Panel):
         view = self.session.predictions.view
         if view is None:
             return
-        labels = self.bench.layers.labels
-        if labels is not None and labels.data.shape == view.labels.shape_dhw:
-            labels.data = view.labels.data[0].astype(labels.data.dtype)
-            labels.visible = True
+        self.bench.layers.set_labels(view.labels.data[0])
         self.bench.layers.is_changed = False
+        self.bench.layers.toggle_off("prediction")
         self.session.predictions.use_as_draft()
 
     def _show(self, view: PredictionView | None) -> None:

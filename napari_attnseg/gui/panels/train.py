@@ -205,7 +205,8 @@ class TrainPanel(Panel):
         self.curves.show_losses(curves.steps, curves.losses)
         self.curves.show_dice(curves.at, curves.dice, colours)
         latest = [
-            f"{swatch(colours.get(value, '#ccc'))} {classes.get(value, value)} <b>{line[-1]:.2f}</b>"
+            f"{swatch(colours.get(value, '#CCCCCC'))} {classes.get(value, value)} "
+            f"<b>{line[-1]:.2f}</b>"
             for value, line in curves.dice.items()
             if line
         ]
@@ -214,4 +215,7 @@ class TrainPanel(Panel):
             self.state.setText(self._state_words())
 
     def _show_preview(self, arrays: dict[str, Any]) -> None:
-        self.preview.show_slice(arrays, class_colours(self.session.cases.classes))
+        # The preview counts classes as the network does: 1 for the first value, and so on.
+        by_value = class_colours(self.session.cases.classes)
+        by_index = {index + 1: by_value[value] for index, value in enumerate(sorted(by_value))}
+        self.preview.show_slice(arrays, by_index)

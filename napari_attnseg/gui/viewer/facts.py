@@ -84,8 +84,9 @@ def label_values_on(layer: Labels, grid: Grid) -> np.ndarray | None:
 
 def label_colormap(values: Mapping[int, str] | list[int]) -> DirectLabelColormap:
     """Return napari's colours for class values; unknown values are light grey."""
-    colours: dict[int | None, Any] = dict(class_colours(values))
-    return DirectLabelColormap(color_dict={**colours, 0: "transparent", None: "#BBBBBB"})
+    colours: dict[int | None, Any] = {0: "transparent", None: "#BBBBBB"}
+    colours.update(class_colours(values).items())
+    return DirectLabelColormap(color_dict=colours)
 
 
 def class_features(classes: Mapping[int, str]) -> dict[str, list[Any]]:

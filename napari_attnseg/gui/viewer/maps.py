@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from napari.utils.colormaps import Colormap
 
-from napari_attnseg.volume import Volume
+from napari_attnseg.volume import Grid, Volume
 
 SIGNED = Colormap(
     [
@@ -44,6 +44,30 @@ def map_limits(volume: Volume, *, is_signed: bool) -> tuple[float, float]:
     if low >= 0 and high <= 1:
         return 0.0, 1.0
     return (low, high) if high > low else (low, low + 1.0)
+
+
+def inside(volume: Volume, reference: Grid) -> Volume:
+    """Return the cells of a map that overlap an image; a network also sees the border it pads.
+
+    Args:
+        volume: The map, stored in the image's axis order.
+        reference: The image's grid.
+    """
+    ends = reference.voxel(volume.grid.world(np.array([[0, 0, 0], [1, 1, 1]])))
+    first, step = ends[0], np.abs(ends[1] - ends[0])
+    start, stop = [], []
+    for axis, size in enumerate(volume.shape_dhw):
+        centres = first[axis] + step[axis] * np.arange(size)
+        overlaps = (centres + step[axis] / 2 > -0.5) & (
+            centres - step[axis] / 2 < reference.shape_dhw[axis] - 0.5
+        )
+        kept = np.flatnonzero(overlaps)
+        start.append(int(kept[0]) if kept.size else 0)
+        stop.append(int(kept[-1]) + 1 if kept.size else size)
+    d, h, w = (slice(*ends) for ends in zip(start, stop, strict=True))
+    data = volume.data[:, d, h, w]
+    grid = volume.grid.cropped((start[0], start[1], start[2]), data.shape[1:])
+    return Volume(data, grid.affine, channels=volume.channels)
 
 
 def value_range(volume: Volume) -> tuple[float, float]:

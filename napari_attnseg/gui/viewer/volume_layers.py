@@ -51,7 +51,8 @@ def volume_of_labels(
     Raises:
         NoPlaceError: If it belongs to no image, or could belong to several.
     """
-    layer = Labels(np.asarray(data), **{key: attributes[key] for key in PLACING & attributes.keys()})
+    placing = {key: attributes[key] for key in PLACING if key in attributes}
+    layer = Labels(np.asarray(data), **placing)
     facts = facts_in(attributes.get("metadata"))
     references = [facts] if facts is not None else images_in(viewer)
     return _on_one_of(layer, references, str(attributes.get("name", "This layer")))
@@ -65,7 +66,7 @@ def volume_of_image(
     Raises:
         NoPlaceError: If nothing says where it lies, or several images could.
     """
-    placing = {key: attributes[key] for key in PLACING & attributes.keys()}
+    placing = {key: attributes[key] for key in PLACING if key in attributes}
     layer = Image(np.asarray(data), **placing)
     facts = facts_in(attributes.get("metadata"))
     if facts is not None and np.shape(data) == facts.volume.shape_dhw:

@@ -89,6 +89,7 @@ class Places(QWidget):
     def _rebuild(self, places: list[str]) -> None:
         for box in self.boxes.values():
             self._row.removeWidget(box)
+            box.hide()
             box.deleteLater()
         self.boxes = {place: QCheckBox(place) for place in places}
         for box in self.boxes.values():

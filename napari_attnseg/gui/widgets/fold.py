@@ -10,5 +10,7 @@ def fold(title: str) -> QCollapsible:
     made = QCollapsible(title, expandedIcon="▾", collapsedIcon="▸")
     made.setDuration(0)
     made.toggleButton().setStyleSheet("text-align: left; border: none; background: transparent;")
-    made.layout().setContentsMargins(0, 0, 0, 0)
+    layout = made.layout()
+    if layout is not None:
+        layout.setContentsMargins(0, 0, 0, 0)
     return made

@@ -98,16 +98,17 @@ class JobLines(QWidget):
     def refresh(self, works: list[Work]) -> None:
         """Show these jobs."""
         loud = [work for work in works if not work.quiet]
-        loud.sort(key=lambda work: work.has_ended)
-        wanted = loud[: self._at_most] if len(loud) > self._at_most else loud
         running = [work for work in loud if not work.has_ended]
-        if len(loud) > self._at_most:
-            ended = [work for work in loud if work.has_ended]
-            room = max(0, self._at_most - len(running))
-            wanted = running + (ended[-room:] if room else [])
+        ended = [work for work in loud if work.has_ended]
+        # What ended well was told in the status line; one such line is enough to find it again.
+        good = [work for work in ended if work.state in ("DONE", "STOPPED")][-1:]
+        kept = [work for work in ended if work.state in ("FAILED", "LOST") or work in good]
+        room = max(0, self._at_most - len(running))
+        wanted = running + (kept[-room:] if room else [])
         for work in [one for one in self.lines if one not in wanted]:
             line = self.lines.pop(work)
             self._column.removeWidget(line)
+            line.hide()
             line.deleteLater()
         for work in wanted:
             if work not in self.lines:

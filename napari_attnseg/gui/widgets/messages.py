@@ -85,4 +85,5 @@ class Messages(QWidget):
     def _remove(self, box: ProblemBox) -> None:
         self.boxes.remove(box)
         self._column.removeWidget(box)
+        box.hide()
         box.deleteLater()

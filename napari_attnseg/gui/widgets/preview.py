@@ -45,14 +45,18 @@ class Preview(QWidget):
         self.hide()
 
     def show_slice(self, arrays: Mapping[str, Any], colours: Mapping[int, str]) -> None:
-        """Show ``image``, ``label`` and ``prediction``, each ``(rows, columns)``."""
-        image = np.asarray(arrays["image"], dtype=np.float32)
+        """Show ``image``, ``label`` and ``prediction``, each ``(H, W)`` on the network's grid.
+
+        There rows and columns grow towards right, anterior or superior; on screen these are at
+        the left and at the top.
+        """
+        image = np.asarray(arrays["image"], dtype=np.float32)[::-1, ::-1]
         aspect = float(np.asarray(arrays.get("aspect", 1.0)))
         for picture, name in (
             (self.label_picture, "label"),
             (self.prediction_picture, "prediction"),
         ):
-            pixels = overlay(image, np.asarray(arrays[name]), colours)
+            pixels = overlay(image, np.asarray(arrays[name])[::-1, ::-1], colours)
             picture.setPixmap(_pixmap(pixels, aspect))
         self.caption.setText(f"Validation case {arrays.get('case', '')}")
         self.show()
@@ -74,7 +78,7 @@ def overlay(image: np.ndarray, labels: np.ndarray, colours: Mapping[int, str]) -
 
 def _pixmap(pixels: np.ndarray, aspect: float) -> QPixmap:
     rows, columns, _ = pixels.shape
-    image = QImage(pixels.data, columns, rows, 3 * columns, QImage.Format.Format_RGB888)
+    image = QImage(pixels.tobytes(), columns, rows, 3 * columns, QImage.Format.Format_RGB888)
     # A slice of thick voxels is drawn as thick as it is.
     height, width = rows * aspect, float(columns)
     factor = SIDE / max(height, width)

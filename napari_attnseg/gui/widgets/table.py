@@ -11,6 +11,13 @@ from qtpy.QtGui import QBrush, QColor
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 Roles = Qt.ItemDataRole
+COMPACT = """
+QTableView { font-size: 11px; }
+QTableView::item { padding: 1px 2px; }
+QHeaderView::section { font-size: 11px; padding: 2px 3px; }
+QHeaderView::up-arrow, QHeaderView::down-arrow { width: 7px; height: 7px; }
+"""
+"""Seven columns fit into a dock of 380 pixels."""
 SORT_ROLE = int(Roles.UserRole) + 1
 
 
@@ -120,7 +127,7 @@ class Table(QTableView):
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setShowGrid(False)
-        self.setAlternatingRowColors(True)
+        self.setStyleSheet(COMPACT)
         self.setWordWrap(False)
         _header(self.verticalHeader()).hide()
         _header(self.verticalHeader()).setDefaultSectionSize(22)
