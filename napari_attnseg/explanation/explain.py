@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -105,16 +105,19 @@ def explain_steps(
     x = network_input(prepared)
     facts = _facts(run, target, method, layer, prepared.grid)
     facts["warnings"] = list(unlike(image, run.plan))
+    plan = windows_for(
+        run.model, cast("Size", tuple(x.shape[2:])), run.plan.patch_size, settings.overlap
+    )
     with on_device(run, settings.device) as device:
-        precision = precision_for(run, device, settings.precision)
-        logits = yield from sliding_window(
+        segmenting = sliding_window(
             run.model,
             x,
             run.plan.patch_size,
             overlap=settings.overlap,
-            precision=precision,
+            precision=precision_for(run, device, settings.precision),
             should_stop=should_stop,
         )
+        logits = yield from _counted(segmenting, after=len(plan))
         if logits is None:
             return None
         frozen = Target((strongest_class(logits) == index).cpu(), {index: 1.0})
@@ -122,14 +125,26 @@ def explain_steps(
         facts["target"] = frozen.to_dict()
         if not frozen.voxels:
             return Explanation(None, {**facts, "map": None, "reason": _not_found(run, target)})
-        plan = windows_for(
-            run.model, cast("Size", tuple(x.shape[2:])), run.plan.patch_size, settings.overlap
-        )
         stitcher = Stitcher(run.model, x, plan, layer, frozen)
-        raw = yield from stitched_map(stitcher, how, should_stop)
+        raw = yield from _counted(stitched_map(stitcher, how, should_stop), before=len(plan))
     if raw is None:
         return None
     return _placed(raw, prepared.grid, image.orientation, facts)
+
+
+Result = TypeVar("Result")
+
+
+def _counted(
+    steps: Generator[WindowReport, None, Result], *, before: int = 0, after: int = 0
+) -> Generator[WindowReport, None, Result]:
+    """Yield the reports of one part of the work as part of the whole."""
+    while True:
+        try:
+            report = next(steps)
+        except StopIteration as end:
+            return cast("Result", end.value)
+        yield WindowReport(before + report.done, before + report.total + after, report.text)
 
 
 def explain_tensor(

@@ -136,7 +136,7 @@ def strongest_class(logits: Tensor) -> Tensor:
     best = logits[0].clone()
     index = torch.zeros(best.shape, dtype=dtype, device=logits.device)
     for channel in range(1, logits.shape[0]):
-        index[logits[channel] > best] = channel
+        index.masked_fill_(logits[channel] > best, channel)
         torch.maximum(best, logits[channel], out=best)
     return index
 

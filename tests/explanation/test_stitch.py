@@ -89,7 +89,8 @@ def slow_plain_sum(
         gradient = torch.autograd.grad(score, kept[0])[0]
         found.append((start, kept[0][0].detach().double().numpy(), gradient[0].double().numpy()))
     cells = found[0][1].shape[1:]
-    size = [round(s[-1] / st) + n for s, st, n in zip(plan.starts, grid.stride_dhw, cells)]
+    ends = zip(plan.starts, grid.stride_dhw, cells, strict=True)
+    size = [round(starts[-1] / stride) + n for starts, stride, n in ends]
     low = [bell(*rows[a], cells[a], grid.stride_dhw[a], grid.offset_dhw[a]) for a in range(3)]
     alpha = sum(g.sum(axis=(1, 2, 3)) for _, _, g in found) / np.prod(size)
     total = np.zeros(size)

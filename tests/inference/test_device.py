@@ -20,7 +20,7 @@ def test_the_description_is_json() -> None:
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:99"])
 def test_a_device_that_is_not_there_is_refused(name: str) -> None:
-    with pytest.raises(DeviceError, match="no device|not there"):
+    with pytest.raises(DeviceError, match=r"no device|not there"):
         choose_device(name)
 
 
