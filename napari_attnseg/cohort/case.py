@@ -89,10 +89,13 @@ def anonymous_channels(count: int) -> tuple[str, ...]:
     return tuple(f"{ANONYMOUS_CHANNEL} {n}" for n in range(1, count + 1))
 
 
-def natural(name: str) -> list[tuple[int, str]]:
+def natural(name: str) -> list[tuple[bool, int, str]]:
     """Return a key that sorts ``case_2`` before ``case_10``."""
     parts = re.findall(r"[0-9]+|[^0-9]+", name)
-    return [(int(one), "") if one[0] in "0123456789" else (-1, one.casefold()) for one in parts]
+    return [
+        (False, int(part), "") if part[0] in "0123456789" else (True, 0, part.casefold())
+        for part in parts
+    ]
 
 
 def listed(names: Iterable[str], most: int = 3) -> str:

@@ -113,6 +113,16 @@ def told_plainly(path: Path) -> Iterator[None]:
         ) from error
 
 
+def refuse_file(path: Path) -> None:
+    """Refuse a file in place of a project folder.
+
+    Raises:
+        ProjectError: If it is a file, other than the project's own.
+    """
+    if path.is_file() and path.name != FILE:
+        raise ProjectError(f"{str(path)!r} is a file; a project is a folder.")
+
+
 def _parsed(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -26,7 +26,7 @@ from napari_attnseg.cohort.label_values import (
     read_missing_values,
     values_of,
 )
-from napari_attnseg.cohort.ledger import FILE, Ledger, ProjectError, told_plainly
+from napari_attnseg.cohort.ledger import FILE, Ledger, ProjectError, refuse_file, told_plainly
 from napari_attnseg.cohort.project_case import (
     ProjectCase,
     case_of,
@@ -72,7 +72,7 @@ class Project:
             ProjectError: If there is a project already or the folder cannot be written.
         """
         project = cls(Path(path).expanduser().absolute())
-        _require_no_file(project.path)
+        refuse_file(project.path)
         with told_plainly(project.path / FILE):
             project.path.mkdir(parents=True, exist_ok=True)
         with project._ledger.changing(is_new=True) as content:
@@ -91,7 +91,7 @@ class Project:
             ProjectError: If it is none, or its file is damaged.
         """
         path = Path(path).expanduser().absolute()
-        _require_no_file(path)
+        refuse_file(path)
         project = cls(path.parent if path.name == FILE else path)
         project._ledger.read()
         return project
@@ -294,8 +294,3 @@ class Project:
             with self._ledger.changing() as content:
                 for name, values in found.items():
                     note_values(content, name, values)
-
-
-def _require_no_file(path: Path) -> None:
-    if path.is_file() and path.name != FILE:
-        raise ProjectError(f"{str(path)!r} is a file; a project is a folder.")
