@@ -29,13 +29,15 @@ def strides_for(
     size, spacing = list(patch_size), list(spacing_dhw)
     strides: list[Size] = [(1, 1, 1)]
     while len(strides) < levels:
-        able = [a for a in range(3 - dims, 3) if size[a] >= 2 * SMALLEST_MAP]
+        # A U-Net has two levels at least, so the first step is taken even in a tiny volume.
+        least = 2 * SMALLEST_MAP if len(strides) > 1 or max(size) >= 2 * SMALLEST_MAP else 1
+        able = [a for a in range(3 - dims, 3) if size[a] >= least]
         if not able:
             break
         finest = min(spacing[a] for a in able)
         step = [1, 1, 1]
         for a in able:
-            if spacing[a] <= SAME_SCALE * finest:
+            if spacing[a] <= SAME_SCALE * finest and size[a] > 1:
                 step[a], size[a], spacing[a] = 2, -(-size[a] // 2), spacing[a] * 2
         strides.append(cast("Size", tuple(step)))
     return tuple(strides)

@@ -45,6 +45,8 @@ COHORTS = {
     "abdomen": ABDOMEN,
     "one slice": facts((1, 300, 260), (1.0, 0.4, 0.4)),
     "a sagittal slice": facts((300, 260, 1), (0.4, 0.4, 1.0)),
+    "a thread": facts((2, 3, 90), (1.0, 1.0, 1.0)),
+    "a voxel": facts((1, 1, 1), (1.0, 1.0, 1.0)),
     "a speck": facts((3, 4, 5), (1.0, 1.0, 1.0)),
 }
 cohorts = pytest.mark.parametrize("cohort", COHORTS.values(), ids=COHORTS.keys())
@@ -64,8 +66,16 @@ def test_every_plan_can_be_built_and_survives_json(cohort, device, dims) -> None
     assert all(n % m == 0 for n, m in zip(plan.patch_size, plan.size_multiple, strict=True))
     assert plan.memory_bytes <= 8 * GIB
     assert plan.size_multiple[0] == 1 or dims == 3
-    deepest = [n // m for n, m in zip(plan.patch_size, plan.size_multiple, strict=True)]
-    assert all(n >= 4 for n, m in zip(deepest, plan.size_multiple, strict=True) if m > 1)
+    assert len(plan.widths) >= 2
+
+
+@settings
+def test_nothing_is_pooled_below_four_voxels(device, dims) -> None:
+    for cohort in (HIPPOCAMPUS, SPLEEN, CORD, BRAIN, ABDOMEN):
+        plan = make_plan(cohort, dims=dims, device=device, memory_bytes=8 * GIB)
+
+        pooled = zip(plan.patch_size, plan.size_multiple, strict=True)
+        assert all(n // m >= 4 for n, m in pooled if m > 1)
 
 
 @cohorts
