@@ -76,9 +76,14 @@ class BatchStream:
             workers, thread_name_prefix="batches", initializer=torch.set_num_threads, initargs=(1,)
         )
         threads = torch.get_num_threads()
-        self._fill()
-        self._waiting[0].result()
-        torch.set_num_threads(threads)
+        try:
+            self._fill()
+            self._waiting[0].result()
+        except BaseException:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        finally:
+            torch.set_num_threads(threads)
 
     def __enter__(self) -> Self:
         return self

@@ -104,6 +104,8 @@ class Learner:
         is_applied = math.isfinite(total) and self._move()
         if is_applied:
             self.averaged.update(self.model, number + 1)
+        else:
+            self._mend_statistics()
         return Outcome(total, self._parts(total), is_applied)
 
     def autocast(self) -> AbstractContextManager[Any]:
@@ -144,6 +146,13 @@ class Learner:
         main = total if self._main is None else float(self._main)
         extra = total - main
         return {"main": main} if abs(extra) < 1e-9 else {"main": main, "auxiliary": extra}
+
+    @torch.no_grad()
+    def _mend_statistics(self) -> None:
+        """Take back the running statistics of normalisations that a broken batch has spoilt."""
+        for name, one in self.model.named_buffers():
+            if name in self.averaged.values and not one.isfinite().all():
+                one.copy_(self.averaged.values[name])
 
     def _move(self) -> bool:
         self.scaler.unscale_(self.optimiser)

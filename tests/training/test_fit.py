@@ -17,7 +17,9 @@ from napari_attnseg.inference.run import load_run
 from napari_attnseg.losses import LOSSES
 from napari_attnseg.preprocessing import Plan
 from napari_attnseg.training import FitTask, TrainingCase, TrainingError, fit
+from napari_attnseg.training.batches import Batch
 from napari_attnseg.training.reports import StepReport, ValidationReport, WarningReport
+from napari_attnseg.training.setup import make_learner
 
 MakeTask = Callable[..., FitTask]
 Finish = Callable[[Generator[Any, None, Any]], tuple[list[Any], Any]]
@@ -345,3 +347,16 @@ def test_a_flat_network_trains_on_slices(
 
     assert result.state == "done"
     assert set(result.validation) == {"case_04", "case_05"}
+
+
+def test_a_broken_batch_does_not_spoil_running_statistics(make_task: MakeTask) -> None:
+    task = make_task(model=make_task().model.replace(options={"widths": [4, 8], "norm": "batch"}))
+    learner = make_learner(task, torch.device("cpu"), "float32")
+    label = torch.randint(0, 3, (2, 8, 12, 16))
+    broken = Batch(torch.full((2, 1, 8, 12, 16), math.nan), label)
+    sound = Batch(torch.rand(2, 1, 8, 12, 16), label)
+
+    outcomes = [learner.step(one, number=n, rate=1e-3) for n, one in enumerate((broken, sound))]
+
+    assert [one.is_applied for one in outcomes] == [False, True]
+    assert all(one.isfinite().all() for one in learner.averaged.values.values())
