@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from napari_attnseg.cohort.case import Case, Cohort, anonymous_channels, listed
 from napari_attnseg.io import VolumeError, known_suffix
@@ -20,6 +23,9 @@ class Header:
 
     grid: Grid
     channels: int
+
+
+Read = Callable[[Path], Header | None]
 
 
 def read_header(path: Path) -> Header | None:
@@ -45,22 +51,23 @@ def read_header(path: Path) -> Header | None:
 
 def checked(cohort: Cohort) -> Cohort:
     """Return a cohort whose channels are those of its files, with warnings about its grids."""
-    cohort = _with_channels_of_files(cohort)
-    sentences = list(_differences(cohort.cases))
+    read = functools.cache(read_header)
+    cohort = _with_channels_of_files(cohort, read)
+    sentences = list(_differences(cohort.cases, read))
     if len(sentences) > _MOST_SENTENCES:
         more = len(sentences) - _MOST_SENTENCES
         sentences = [*sentences[:_MOST_SENTENCES], f"And {more} more cases on differing grids."]
     return dataclasses.replace(cohort, warnings=(*cohort.warnings, *sentences))
 
 
-def _with_channels_of_files(cohort: Cohort) -> Cohort:
+def _with_channels_of_files(cohort: Cohort, read: Read) -> Cohort:
     """Split what one file holds into channels; leave out cases that hold another number."""
     files = {case.name: set(map(Path, case.images.values())) for case in cohort.cases}
     if any(len(one) > 1 for one in files.values()):
         return cohort
     counts = {}
     for case in cohort.cases:
-        header = read_header(next(iter(files[case.name])))
+        header = read(next(iter(files[case.name])))
         counts[case.name] = header.channels if header else len(cohort.channels)
     channels = cohort.channels
     if len(channels) != min(counts.values(), default=1) == max(counts.values(), default=1):
@@ -85,22 +92,27 @@ def _other_count(odd: list[str], found: int, channels: Sequence[str]) -> str:
     )
 
 
-def _differences(cases: Sequence[Case]) -> Iterator[str]:
+def _differences(cases: Sequence[Case], read: Read) -> Iterator[str]:
     """Yield what is said of cases whose files do not share a grid."""
     for case in cases:
         paths = [Path(path) for path in dict.fromkeys(case.images.values())]
         others = [(path, "image") for path in paths[1:]]
         others += [(case.label, "label")] if case.label is not None else []
-        first = read_header(paths[0]) if others else None
+        first = read(paths[0]) if others else None
         for path, kind in others:
-            other = read_header(path)
-            how = first.grid.difference(other.grid) if first and other else None
+            other = read(path)
+            how = _difference(first.grid, other.grid) if first and other else None
             if how is not None:
                 yield (
                     f"The {kind} {path.name} is on another grid than the image {paths[0].name}: "
                     f"{how}. It cannot be used until it is resampled to the image or replaced."
                 )
                 break
+
+
+def _difference(first: Grid, other: Grid) -> str | None:
+    is_equal = first.shape_dhw == other.shape_dhw and np.array_equal(first.affine, other.affine)
+    return None if is_equal else first.difference(other)
 
 
 def _is_nifti2(start: bytes) -> bool:
