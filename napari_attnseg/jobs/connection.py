@@ -29,7 +29,8 @@ class Connection:
         arguments: For the child.
         on_event: Called on a thread of this object with each event.
         on_exit: Called once, after the last event, with the return code.
-        log_path: File for what the child logs and prints; a new temporary one by default.
+        log_path: File for what the child logs and prints; by default a temporary one that stays
+            only if something went wrong.
 
     Raises:
         OSError: If the child cannot be started.
@@ -44,6 +45,7 @@ class Connection:
         log_path: Path | None = None,
     ) -> None:
         self.log_path = log_path or _new_log()
+        self._is_log_ours = log_path is None
         self._on_event = on_event
         self._on_exit = on_exit
         self._writing = threading.Lock()
@@ -124,6 +126,8 @@ class Connection:
             self._reader.join(0.05)
         self.hang_up()
         _guard(self._on_exit, returncode)
+        if returncode == 0 and self._is_log_ours:
+            self.log_path.unlink(missing_ok=True)
 
     def _has_nothing_left(self) -> bool:
         # A listener may be slow; only when nothing more arrives was everything heard.

@@ -145,12 +145,13 @@ def test_garbage_among_the_events_breaks_nothing() -> None:
     assert job.result["survived"]
 
 
-def test_what_libraries_print_goes_to_the_log() -> None:
-    job, events = started("chatter")
+def test_what_libraries_print_goes_to_the_log(tmp_path: Path) -> None:
+    events: list[dict[str, Any]] = []
+    path = tmp_path / "log.txt"
+    job = JobProcess(Job("chatter"), events.append, load=KINDS, log_path=path).start()
 
     assert job.wait(30) is State.DONE
-    assert job.log_path is not None
-    log = job.log_path.read_text(encoding="utf-8")
+    log = path.read_text(encoding="utf-8")
     assert all(f"{who} prints" in log for who in ("a library", "a C library", "a program"))
     assert {event["event"] for event in events} == {"state", "progress", "result"}
 

@@ -28,11 +28,11 @@ def evaluate(settings: dict[str, Any], context: Context) -> Generator[Event, Non
     run = Path(project.run_dir(settings.get("run")))
     folder = Path(project.predictions_dir(run.name))
     sets = (settings["set"],) if settings.get("set") else CHECKED
-    cases = [case for case in project.cases if case.set in sets and case.label is not None]
+    cases = [(one, one.label) for one in project.cases if one.set in sets and one.label]
     if not cases:
         raise JobError("No labelled case is kept for checking, so there is nothing to compare.")
     scored, unmatched = [], []
-    for done, case in enumerate(cases):
+    for done, (case, label) in enumerate(cases):
         if context.should_stop():
             break
         text = f"Comparing {case.name}"
@@ -42,7 +42,7 @@ def evaluate(settings: dict[str, Any], context: Context) -> Generator[Event, Non
             unmatched.append(case.name)
             continue
         prediction = read_volume(file, labels=True)
-        reference = read_volume(case.label, labels=True)
+        reference = read_volume(label, labels=True)
         one = compare(prediction, reference, classes=project.classes)
         scored.append(type(one.cases[0])(case.name, one.cases[0].classes))
     if not scored and not context.should_stop():
