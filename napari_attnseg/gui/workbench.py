@@ -106,6 +106,7 @@ class Workbench(QWidget):
         box.setWindowTitle("napari-attnseg")
         box.setTextFormat(Qt.TextFormat.RichText)
         box.setText(HELP)
+        self._help = box
         box.open()
 
     def _build(self) -> None:
@@ -167,10 +168,12 @@ class Workbench(QWidget):
             "Ctrl+Return": self.press_main_button,
             "Ctrl+Enter": self.press_main_button,
         }
+        self._keys = []
         for key, function in keys.items():
             shortcut = QShortcut(QKeySequence(key), self)
             shortcut.setContext(Qt.ShortcutContext.WindowShortcut)
             shortcut.activated.connect(function)
+            self._keys.append(shortcut)
 
     def press_main_button(self) -> None:
         """Press the main button of the panel at the front."""

@@ -175,7 +175,9 @@ def read_map(run: RunInfo, case: str, event: Event) -> MapView | AttentionView:
     name = run.classes.get(value, f"class {value}")
     method = METHODS.get(str(info.get("method")), str(info.get("method")))
     if event.get("path") is None:
-        reason = str(info.get("reason") or f"Nothing was predicted as {name}, so there is no map.")
+        reason = str(
+            info.get("reason") or f"Nothing was predicted as {name}, so there is no map for it."
+        )
         return MapView(case, run, f"{method} {name}", None, info, reason)
     layer = str(info.get("layer"))
     title = f"{method} {name} @ {layer_words(layer)} (run {run.short})"
