@@ -14,7 +14,7 @@ from napari_attnseg.cohort.case import Cohort
 from napari_attnseg.cohort.dataset_json import FILE
 from napari_attnseg.volume import Volume
 
-SIZE: Size = (36, 44, 56)
+SIZE: Size = (40, 48, 56)
 """Voxels along S, A and R."""
 
 FIELD_MM = (180.0, 220.0, 280.0)
@@ -41,13 +41,13 @@ class Scan:
 
 _SCANS = (
     Scan(),
-    Scan(size=(34, 46, 58), orientation="LPS"),
-    Scan(size=(23, 50, 64)),
+    Scan(orientation="LPS"),
+    Scan(size=(25, 54, 64)),
     Scan(oblique_degrees=(9.0, 0.0, -6.0)),
-    Scan(size=(36, 42, 54), orientation="PIR"),
-    Scan(size=(25, 48, 60), orientation="LAS", oblique_degrees=(-7.0, 4.0, 0.0)),
+    Scan(orientation="PIR"),
+    Scan(size=(28, 50, 60), orientation="LAS", oblique_degrees=(-7.0, 4.0, 0.0)),
 )
-"""Turns that a data set takes."""
+"""Turns that a data set takes; most have one voxel size, to which a network is then fitted."""
 
 
 def phantom(
@@ -55,8 +55,9 @@ def phantom(
     *,
     size: Size = SIZE,
     channels: int = 1,
+    anisotropic: bool = False,
+    oblique: bool = False,
     orientation: str = "RAS",
-    oblique_degrees: tuple[float, float, float] = (0.0, 0.0, 0.0),
     lesion: bool | None = None,
 ) -> tuple[Volume, Volume]:
     """Return an image and its label map, the same for the same arguments.
@@ -65,22 +66,20 @@ def phantom(
         seed: Of the body and of its scan.
         size: Voxels along S, A and R of a field of view of 180 x 220 x 280 mm.
         channels: 1 gives T1, 2 gives T1 and T2.
+        anisotropic: Whether there are fewer slices along S, of finer voxels.
+        oblique: Whether the grid is turned against the patient's axes.
         orientation: Storage order, three letters.
-        oblique_degrees: Turn of the grid about x, y and z.
         lesion: Whether there is one; None leaves it to the seed.
 
     Raises:
         ValueError: If the number of channels is not 1 or 2.
     """
-    if not 1 <= channels <= len(CHANNELS):
-        raise ValueError(f"A phantom has 1 or {len(CHANNELS)} channels, not {channels}.")
-    body = Body(seed, lesion)
-    rng = np.random.default_rng([seed, 1])
-    affine = _affine(size, oblique_degrees)
-    image, label = _scan(body, size, affine, channels, rng)
-    bright = Volume(_noisy(image, rng), affine, channels=CHANNELS[:channels])
-    values = Volume(label[None], affine, classes=dict(CLASSES))
-    return bright.reoriented(orientation), values.reoriented(orientation)
+    if anisotropic:
+        d, h, w = size
+        size = (max(1, round(0.62 * d)), round(1.14 * h), round(1.14 * w))
+    tilt, _, turn = np.random.default_rng([seed, 2]).uniform(6, 12, size=3)
+    degrees = (float(tilt), 0.0, float(-turn)) if oblique else (0.0, 0.0, 0.0)
+    return _phantom(seed, Scan(size, orientation, degrees), channels, lesion)
 
 
 def write_phantoms(
@@ -108,14 +107,8 @@ def write_phantoms(
     for index in range(cases + unlabelled):
         name = f"phantom_{index + 1:03d}.nii.gz"
         scan = _SCANS[index % len(_SCANS)]
-        image, label = phantom(
-            1000 * seed + index,
-            size=scan.size,
-            channels=channels,
-            orientation=scan.orientation,
-            oblique_degrees=scan.oblique_degrees,
-            lesion=_LESIONS[index % len(_LESIONS)],
-        )
+        lesion = _LESIONS[index % len(_LESIONS)]
+        image, label = _phantom(1000 * seed + index, scan, channels, lesion)
         is_labelled = index < cases
         part = "Tr" if is_labelled else "Ts"
         write_volume(folder / f"images{part}" / name, image)
@@ -142,6 +135,18 @@ def write_phantoms(
 _LESIONS = (True, True, False)
 
 
+def _phantom(seed: int, scan: Scan, channels: int, lesion: bool | None) -> tuple[Volume, Volume]:
+    if not 1 <= channels <= len(CHANNELS):
+        raise ValueError(f"A phantom has 1 or {len(CHANNELS)} channels, not {channels}.")
+    body = Body(seed, lesion)
+    rng = np.random.default_rng([seed, 1])
+    affine = _affine(scan.size, scan.oblique_degrees)
+    image, label = _sample(body, scan.size, affine, channels, rng)
+    bright = Volume(_noisy(image, rng), affine, channels=CHANNELS[:channels])
+    values = Volume(label[None], affine, classes=dict(CLASSES))
+    return bright.reoriented(scan.orientation), values.reoriented(scan.orientation)
+
+
 def _affine(size: Size, oblique_degrees: tuple[float, float, float]) -> np.ndarray:
     """Return the affine of a RAS grid around the middle of the body."""
     spacing_ijk = (np.array(FIELD_MM) / np.array(size))[::-1]
@@ -151,7 +156,7 @@ def _affine(size: Size, oblique_degrees: tuple[float, float, float]) -> np.ndarr
     return affine
 
 
-def _scan(
+def _sample(
     body: Body, size: Size, affine: np.ndarray, channels: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return brightness ``(C, D, H, W)`` and label values ``(D, H, W)``."""

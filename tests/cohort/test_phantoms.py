@@ -66,7 +66,7 @@ def test_another_storage_order_holds_the_same_body(orientation: str) -> None:
 
 
 def test_the_liver_lies_on_the_patients_right_whatever_the_grid() -> None:
-    _, label = phantom(4, size=SMALL, orientation="PIL", oblique_degrees=(12, 0, -8))
+    _, label = phantom(4, size=SMALL, orientation="PIL", oblique=True)
 
     places = label.grid.world(np.argwhere(label.data[0] == LIVER))
 
@@ -76,7 +76,7 @@ def test_the_liver_lies_on_the_patients_right_whatever_the_grid() -> None:
 
 def test_an_oblique_grid_sees_the_same_body_at_the_same_places() -> None:
     _, straight = phantom(6, size=(30, 36, 46))
-    _, oblique = phantom(6, size=(30, 36, 46), oblique_degrees=(10, 0, 5))
+    _, oblique = phantom(6, size=(30, 36, 46), oblique=True)
 
     for value in (1, 2, 3):
         middle, other = (
@@ -84,6 +84,14 @@ def test_an_oblique_grid_sees_the_same_body_at_the_same_places() -> None:
             for one in (straight, oblique)
         )
         assert np.linalg.norm(middle - other) < 6
+
+
+def test_an_anisotropic_phantom_has_thick_slices_over_the_same_field() -> None:
+    image, _ = phantom(1, size=SMALL, anisotropic=True)
+
+    d, h, w = image.spacing_dhw
+    assert d > 1.5 * max(h, w) > 0
+    assert np.allclose(np.array(image.shape_dhw) * image.spacing_dhw, (180, 220, 280))
 
 
 def test_two_channels_show_different_contrasts_on_one_grid() -> None:
