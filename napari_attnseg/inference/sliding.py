@@ -131,12 +131,14 @@ def strongest_class(logits: Tensor) -> Tensor:
     Args:
         logits: ``(K, D, H, W)``; of equal ones the first wins.
     """
-    # torch.argmax over the first axis is many times slower on a CPU (pytorch#140000).
-    dtype = torch.uint8 if logits.shape[0] <= 256 else torch.int16
+    # torch.argmax over the first axis is many times slower on a CPU (pytorch#140000), and so is
+    # filling by a mask: as channels ascend, the index is a running maximum too.
     best = logits[0].clone()
+    dtype = torch.uint8 if logits.shape[0] <= 256 else torch.int16
     index = torch.zeros(best.shape, dtype=dtype, device=logits.device)
-    for channel in range(1, logits.shape[0]):
-        index.masked_fill_(logits[channel] > best, channel)
+    for channel in range(1, len(logits)):
+        is_better = (logits[channel] > best).to(dtype)
+        torch.maximum(index, is_better.mul_(channel), out=index)
         torch.maximum(best, logits[channel], out=best)
     return index
 

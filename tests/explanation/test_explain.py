@@ -13,7 +13,6 @@ from torch import nn
 from napari_attnseg.explanation import (
     METHODS,
     ExplainError,
-    attention_maps,
     explain,
     explain_tensor,
     list_layers,
@@ -53,7 +52,7 @@ def make_linear(model: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("layer", ["encoder0", "encoder1", "bottleneck"])
-@pytest.mark.parametrize("shape", [(13, 19, 17), (22, 51, 27)])
+@pytest.mark.parametrize("shape", [(13, 19, 17), (11, 43, 27)])
 def test_a_voxel_of_the_map_lies_at_the_centre_of_what_it_sees(
     make_run: Any, layer: str, shape: tuple[int, int, int]
 ) -> None:
@@ -79,7 +78,7 @@ def test_a_voxel_of_the_map_lies_at_the_centre_of_what_it_sees(
     assert np.abs(low.voxel(grid.world(np.array(centre))) - voxel).max() < 1e-3
 
 
-@pytest.mark.parametrize("orientation", ORIENTATIONS[1::6])
+@pytest.mark.parametrize("orientation", ORIENTATIONS[5::12])
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_the_storage_order_of_an_image_moves_no_evidence(
     make_run: Any, image: Volume, orientation: str, method: str
@@ -257,14 +256,3 @@ def test_a_written_map_is_not_replaced_unasked(
     with pytest.raises(ExplainError, match="there already"):
         write_explanation(tmp_path, "case7", made)
     assert write_explanation(tmp_path, "case7", made, overwrite=True)[0].exists()
-
-
-def test_explaining_in_half_precision_hardware_is_exact(make_run: Any, image: Volume) -> None:
-    run = make_run(attention="se")
-    value = found_class(run, image)
-
-    plain = explain(run, image, value)
-    inside = explain(run, image, value, precision="float32")
-
-    assert np.array_equal(plain.map.data, inside.map.data)
-    assert attention_maps(run, image).info["precision"] == "float32"
