@@ -208,10 +208,13 @@ def _photograph(out: Path, environment: dict[str, str] | None) -> str | None:
     """Take the screenshots; returns why there are none."""
     if environment is None:
         return "there is no display and no Xvfb; install it (apt install xvfb) to get them."
-    code = "import sys; from napari_attnseg.gui.demo import screenshots; screenshots(sys.argv[1])"
+    code = (
+        "import sys; from napari_attnseg.gui.demo import screenshots; screenshots(*sys.argv[1:])"
+    )
+    folders = [str((out / name).resolve()) for name in ("screenshots", "project")]
     try:
         done = subprocess.run(
-            [sys.executable, "-c", code, str(out.resolve())],
+            [sys.executable, "-c", code, *folders],
             env=environment or None,
             capture_output=True,
             text=True,
