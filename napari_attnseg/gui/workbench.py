@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 
 from napari_attnseg.gui.bench import bench_of
 from napari_attnseg.gui.panel import Panel, panels_in_order, scrolling
+from napari_attnseg.gui.view_bar import ViewBar
 from napari_attnseg.gui.widgets.job_lines import JobLines
 from napari_attnseg.gui.widgets.messages import Messages
 
@@ -141,7 +142,8 @@ class Workbench(QWidget):
         column.addWidget(self.tabs, 1)
         line = QFrame()
         line.setFrameShape(QFrame.Shape.HLine)
-        for widget in (line, self.jobs, self.messages):
+        self.view = ViewBar(self.bench)
+        for widget in (self.view, line, self.jobs, self.messages):
             column.addWidget(widget)
 
     def _connect(self) -> None:

@@ -69,6 +69,7 @@ class CaseDesk:
         self.case: OpenCase | None = None
         self.run_id: str | None = None
         self.is_opening = False
+        self._news: list[str] | None = None
 
     @property
     def rows(self) -> tuple[CaseRow, ...]:
@@ -165,10 +166,7 @@ class CaseDesk:
         self.is_opening = False
         if is_other:
             self.case, self.run_id, self.worklist = None, None, Worklist()
-        for warning in warnings[:3]:
-            self._say(warning)
-        if len(warnings) > 3:
-            self._say(f"{warnings[0]} And {len(warnings) - 1} more; see the worklist.")
+        self._news = warnings
         self.project_opened.emit()
         self.refresh()
 
@@ -183,12 +181,23 @@ class CaseDesk:
 
     def _set_worklist(self, worklist: Worklist) -> None:
         self.worklist = worklist
+        if self._news is not None:
+            self._say(news(worklist, self._news))
+            self._news = None
         self.rows_changed.emit()
 
     def _saved(self, name: str, status: str) -> None:
         self._say(f"Saved labels of {name} as {status} just now.")
         self.saved.emit(name, status)
         self.refresh()
+
+
+def news(worklist: Worklist, warnings: Sequence[str]) -> str:
+    """Return what to say when a project has been opened."""
+    number = len(worklist.rows)
+    text = f"Opened {worklist.name}: {number} case{'' if number == 1 else 's'}."
+    more = f" And {len(warnings) - 2} more warnings." if len(warnings) > 2 else ""
+    return " ".join([text, *warnings[:2]]) + more
 
 
 def read_case(project: Project, name: str) -> OpenCase:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,37 +12,10 @@ from psygnal import Signal
 
 from napari_attnseg.session.background import Background
 from napari_attnseg.session.cases import CaseDesk
+from napari_attnseg.session.curves import Curves, read_curves
 from napari_attnseg.session.model import ModelDesk
+from napari_attnseg.session.runs import RunInfo
 from napari_attnseg.session.work import Event, Work, WorkList
-
-
-@dataclass
-class Curves:
-    """What a training has reported so far; positions are steps."""
-
-    steps: list[int] = field(default_factory=list)
-    losses: list[float] = field(default_factory=list)
-    at: list[int] = field(default_factory=list)
-    dice: dict[int, list[float]] = field(default_factory=dict)
-    epoch: int = 0
-    best: float | None = None
-
-    def add_step(self, event: Event) -> None:
-        """Enter a step's loss."""
-        self.steps.append(int(event["step"]))
-        self.losses.append(float(event["loss"]))
-        self.epoch = int(event.get("epoch", self.epoch))
-
-    def add_validation(self, event: Event) -> None:
-        """Enter a validation's Dice of each class."""
-        self.at.append(self.steps[-1] if self.steps else 0)
-        for value, dice in (event.get("mean") or {}).items():
-            line = self.dice.setdefault(int(value), [])
-            line.extend([float("nan")] * (len(self.at) - 1 - len(line)))
-            line.append(float("nan") if dice is None else float(dice))
-        score = event.get("dice")
-        if score is not None:
-            self.best = score if self.best is None else max(self.best, score)
 
 
 @dataclass(frozen=True)
@@ -86,6 +59,7 @@ class TrainingDesk:
         self.learning_from: tuple[str, ...] = ()
         self.run_id: str | None = None
         self._before: str | None = None
+        model.run_changed.connect(self._show_past)
 
     @property
     def is_running(self) -> bool:
@@ -183,6 +157,19 @@ class TrainingDesk:
             self._model.use_run(self.comparison.before_run)
             self._say(f"Rolled back to run {self.comparison.before_run.lstrip('0')}.")
             self._settle()
+
+    def _show_past(self, run: RunInfo | None) -> None:
+        """Show the curves of a run that was trained earlier."""
+        if run is None or self.is_running or self.run_id == run.id:
+            return
+        self.run_id = run.id
+
+        def show(curves: Curves) -> None:
+            if not self.is_running and self.run_id == run.id:
+                self.job, self.curves = None, curves
+                self.changed.emit()
+
+        self._background.run("reading the curves", lambda: read_curves(run.path), show)
 
     def _settle(self) -> None:
         self.comparison = None

@@ -40,6 +40,7 @@ class ModelPanel(Panel):
         self.trained = QRadioButton("Use a trained model")
         self.new = QRadioButton("New model")
         self._kinds = QButtonGroup(self)
+        self._run: Any = None
         self.runs = Choice(self._choose_run)
         self.load = button("Load file…", self._ask_file, "A run folder, or the weights in it")
         self.backbone = Choice(lambda name: self._choose(backbone=name, sites=()))
@@ -52,7 +53,7 @@ class ModelPanel(Panel):
         self.facts = _note()
         self._lay_out()
         self._connect()
-        self._refresh()
+        self._run_changed(self.session.model.run)
 
     def main_button(self) -> QPushButton:
         """Return the button that loads a file."""
@@ -120,8 +121,10 @@ class ModelPanel(Panel):
         self._refresh()
 
     def _run_changed(self, run: Any) -> None:
-        if run is None:
-            self.new.setChecked(True)
+        # The first run of a project is what a person wants to go on with.
+        if (run is None) != (self._run is None):
+            (self.new if run is None else self.trained).setChecked(True)
+        self._run = run
         self._refresh()
 
     def _ask_file(self) -> None:

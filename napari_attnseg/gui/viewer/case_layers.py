@@ -131,6 +131,10 @@ class CaseLayers:
         self.outline_labels()
         return layer
 
+    def has(self, *roles: str) -> bool:
+        """Whether the case has layers of these roles."""
+        return bool(self._store.of(*roles))
+
     def toggle(self, *roles: str) -> None:
         """Show layers of these roles if none is shown, else hide them."""
         layers = self._store.of(*roles)

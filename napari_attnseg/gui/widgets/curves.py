@@ -73,7 +73,7 @@ def running_mean(values: np.ndarray, length: int) -> np.ndarray:
     """Return the mean of each value and those before it, at most ``length`` of them."""
     if length <= 1 or not len(values):
         return values
-    total = np.cumsum(np.insert(values, 0, 0.0))
+    total = np.cumsum(np.insert(np.nan_to_num(values), 0, 0.0))
     ends = np.arange(1, len(values) + 1)
     starts = np.maximum(0, ends - length)
     return (total[ends] - total[starts]) / (ends - starts)

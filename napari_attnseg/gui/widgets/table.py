@@ -18,6 +18,8 @@ QHeaderView::section { font-size: 11px; padding: 2px 3px; }
 QHeaderView::up-arrow, QHeaderView::down-arrow { width: 7px; height: 7px; }
 """
 """Seven columns fit into a dock of 380 pixels."""
+
+MARGIN = 8
 SORT_ROLE = int(Roles.UserRole) + 1
 
 
@@ -129,6 +131,8 @@ class Table(QTableView):
         self.setShowGrid(False)
         self.setStyleSheet(COMPACT)
         self.setWordWrap(False)
+        # Names of cases differ at their ends.
+        self.setTextElideMode(Qt.TextElideMode.ElideLeft)
         _header(self.verticalHeader()).hide()
         _header(self.verticalHeader()).setDefaultSectionSize(22)
         head = _header(self.horizontalHeader())
@@ -169,17 +173,24 @@ class Table(QTableView):
         """Replace the rows, keeping the selected one selected."""
         key = self.chosen()
         self._rows.set_rows(rows, headings)
-        head = _header(self.horizontalHeader())
-        for column in range(len(self._rows.headings)):
-            mode = QHeaderView.ResizeMode
-            is_wide = column == self._stretch
-            head.setSectionResizeMode(column, mode.Stretch if is_wide else mode.ResizeToContents)
+        self._fit_columns()
         self.choose(key)
 
     def show_only(self, accepts: Any) -> None:
         """Show the rows whose key a function accepts."""
         self._filter.accepts = accepts
         self._filter.invalidateFilter()
+
+    def _fit_columns(self) -> None:
+        head, metrics = _header(self.horizontalHeader()), self.fontMetrics()
+        for column, heading in enumerate(self._rows.headings):
+            mode = QHeaderView.ResizeMode
+            is_wide = column == self._stretch
+            head.setSectionResizeMode(column, mode.Stretch if is_wide else mode.Interactive)
+            if not is_wide:
+                texts = [heading, *(cells[column].text for _, cells in self._rows.rows[:500])]
+                width = max(metrics.horizontalAdvance(text) for text in texts)
+                head.resizeSection(column, width + MARGIN)
 
     def _key(self, index: QModelIndex) -> str:
         return str(self._rows.rows[self._filter.mapToSource(index).row()][0])
