@@ -199,21 +199,17 @@ class Volume:
 
     @property
     def shape_dhw(self) -> Size:
-        """Voxels along D, H and W."""
         return self.grid.shape_dhw
 
     @property
     def spacing_dhw(self) -> Spacing:
-        """Voxel size in mm along D, H and W."""
         return self.grid.spacing_dhw
 
     @property
     def orientation(self) -> str:
-        """Direction in which i, j and k grow, as three letters such as ``"RAS"``."""
         return self.grid.orientation
 
     def replace(self, **changes: Any) -> Volume:
-        """Return a copy with some fields changed."""
         return dataclasses.replace(self, **changes)
 
     def on_grid(self, data: np.ndarray, **changes: Any) -> Volume:
@@ -235,7 +231,15 @@ class Volume:
 
     def reoriented(self, orientation: str) -> Volume:
         """Return the same voxels at the same places in another storage order, without copying."""
-        change = _change(self.affine, orientation)
+        return self._stored(_change(self.affine, orientation))
+
+    def parallel_to(self, grid: Grid) -> Volume:
+        """Return the same voxels in the storage order whose axes run along those of a grid."""
+        # Letters are ambiguous half-way between two world axes; a step between grids never is.
+        step = np.linalg.solve(grid.affine, self.affine)
+        return self._stored(nib.orientations.io_orientation(step))
+
+    def _stored(self, change: np.ndarray) -> Volume:
         array = apply_orientation(self.data.transpose(3, 2, 1, 0), change)  # (i, j, k, C)
         affine = self.affine @ inv_ornt_aff(change, self.data.shape[:0:-1])
         return self.replace(data=array.transpose(3, 2, 1, 0), affine=affine, storage=None)
@@ -259,8 +263,7 @@ def affine_for_itk(affine: np.ndarray) -> np.ndarray:
 def display_scale(grid: Grid) -> tuple[float, float, float]:
     """Return mm per voxel along D, H, W with the signs that show a volume the radiological way.
 
-    A canvas draws rows downwards and columns to the right. Superior and anterior belong at the
-    top, the patient's right at the left, so axes that grow towards R, A or S run backwards.
+    Rows run down and columns right, so axes that grow towards R, A or S are shown backwards.
     """
     letters = grid.orientation[::-1]
     sizes = zip(grid.spacing_dhw, letters, strict=True)
@@ -271,10 +274,8 @@ def display_scale(grid: Grid) -> tuple[float, float, float]:
 def display_place(grid: Grid, reference: Grid) -> tuple[Spacing, Spacing]:
     """Return the scale and translation that show a grid over a reference shown by `display_scale`.
 
-    Both grids must be stored in the same axis order and directions.
-
     Raises:
-        GridMismatchError: If their axes are not parallel.
+        GridMismatchError: If the two are not stored in the same axis order and directions.
     """
     step = np.linalg.inv(reference.affine) @ grid.affine
     linear = step[:3, :3]

@@ -8,6 +8,7 @@ import itertools
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from napari_attnseg.volume import (
     Grid,
@@ -344,3 +345,16 @@ def test_a_volume_can_be_copied_whole():
 def test_the_affine_of_a_volume_cannot_be_changed_in_place():
     with pytest.raises(ValueError, match="read-only"):
         volume_of("RAS", "straight").affine[0, 0] = 2
+
+
+@pytest.mark.parametrize("turns", [(45, 45, 0), (45, 0, 45), (-45, 135, 45), (30, 45, 45)])
+def test_half_way_between_two_world_axes_voxels_still_find_back_to_their_grid(turns):
+    turn = Rotation.from_euler("xyz", turns, degrees=True).as_matrix()
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ np.diag([1.0, 2.0, 3.0])
+    volume = Volume(np.arange(120.0).reshape(1, 4, 5, 6), affine)
+
+    back = volume.reoriented("RAS").parallel_to(volume.grid)
+
+    assert np.array_equal(back.data, volume.data)
+    assert np.allclose(back.affine, volume.affine)

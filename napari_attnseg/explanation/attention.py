@@ -89,7 +89,7 @@ def attention_steps(
                 forward_window(run.model, window, plan)
             collected.add(start, recorded)
             yield WindowReport(done, len(plan), "Recording attention")
-    return _result(run, collected, prepared.grid, image.orientation)
+    return _result(run, collected, prepared.grid, image.grid)
 
 
 class Collector:
@@ -145,12 +145,12 @@ def _numbers(one: RecordedMap) -> list[Any]:
     return cast("list[Any]", values.float().cpu().tolist())
 
 
-def _result(run: Run, found: Collector, grid: Grid, orientation: str) -> AttentionResult:
+def _result(run: Run, found: Collector, grid: Grid, image: Grid) -> AttentionResult:
     volumes, maps = {}, {}
     for name, canvas in found.canvases.items():
         low = grid.strided(canvas.size, canvas.stride, canvas.offset)
         values = found.totals[name].numpy()
-        volumes[name] = Volume(values, low.affine).reoriented(orientation)
+        volumes[name] = Volume(values, low.affine).parallel_to(image)
         maps[name] = {
             **_about(found.facts[name]),
             "stride_dhw": list(canvas.stride),

@@ -129,7 +129,7 @@ def explain_steps(
         raw = yield from _counted(stitched_map(stitcher, how, should_stop), before=len(plan))
     if raw is None:
         return None
-    return _placed(raw, prepared.grid, image.orientation, facts)
+    return _placed(raw, prepared.grid, image.grid, facts)
 
 
 Result = TypeVar("Result")
@@ -230,10 +230,10 @@ def _facts(run: Run, target: int, method: str, layer: str, grid: Grid) -> dict[s
     }
 
 
-def _placed(raw: RawMap, grid: Grid, orientation: str, facts: dict[str, Any]) -> Explanation:
+def _placed(raw: RawMap, grid: Grid, image: Grid, facts: dict[str, Any]) -> Explanation:
     values = raw.values
     low = grid.strided(cast("Size", tuple(values.shape)), raw.stride, raw.offset)
-    placed = Volume(values[None].numpy(), low.affine).reoriented(orientation)
+    placed = Volume(values[None].numpy(), low.affine).parallel_to(image)
     lowest, highest = float(values.min()), float(values.max())
     info = {
         **facts,

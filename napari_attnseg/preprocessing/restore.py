@@ -179,6 +179,6 @@ def _value_table(channels: int, values: list[int]) -> np.ndarray:
 
 def _as_input(data: np.ndarray, stored: Grid, grid: Grid) -> Volume:
     """Return an array on the stored grid in the storage order of the input, with its affine."""
-    back = Volume(data, stored.affine).reoriented(grid.orientation)
+    back = Volume(data, stored.affine).parallel_to(grid)
     require_same_grid(grid, back.grid, names=("input", "result"))
     return Volume(np.ascontiguousarray(back.data), grid.affine)
