@@ -1,0 +1,1 @@
+"""DICOM series and segmentations: headers, grouping, geometry, pixels; nothing of the patient."""
