@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_attnseg.cohort.project import Project
 
-SAMPLE_CASES = 12
+SAMPLE_LABELLED, SAMPLE_UNLABELLED = 10, 2
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,9 @@ def sample_project(folder: Path | None = None) -> tuple[Project, list[str]]:
     place = folder / "project"
     if (place / "project.json").is_file():
         return Project.open(place), []
-    cohort = write_phantoms(folder / "cases", cases=SAMPLE_CASES, seed=0)
+    cohort = write_phantoms(
+        folder / "cases", cases=SAMPLE_LABELLED, seed=0, unlabelled=SAMPLE_UNLABELLED
+    )
     return Project.create(place, cohort), list(cohort.warnings)
 
 

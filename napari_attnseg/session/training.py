@@ -225,8 +225,9 @@ class TrainingDesk:
             return
         self.run_id = Path(str(event.get("run") or self.run_id or "")).name or None
         before, after = event.get("before"), event.get("after")
-        if self.learning_from and self._before and self.run_id and before and after:
-            rows = compare(before, after)
+        is_new = self.run_id != self._before
+        if self.learning_from and self._before and self.run_id and is_new:
+            rows = compare(before or {}, after or {})
             self.comparison = Comparison(self.learning_from, self._before, self.run_id, rows)
 
     def _ended(self, work: Work) -> None:

@@ -129,7 +129,7 @@ class ExplainPanel(Panel):
         classes = run.classes if run is not None else {}
         if [self.classes.itemData(n) for n in range(self.classes.count())] != list(classes):
             self._fill_classes(classes)
-        entries = [(DEFAULT, "chosen by the method", "The layer that the method works best at")]
+        entries = [(DEFAULT, "deepest layer", "What the method uses unless told otherwise")]
         entries += [(name, title, name) for name, title in self.session.explanations.layers()]
         self.layer.set_entries(entries)
 

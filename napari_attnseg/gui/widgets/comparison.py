@@ -49,6 +49,13 @@ class ComparisonTable(QFrame):
         self.setVisible(comparison is not None)
         if comparison is None:
             return
+        self.table.setVisible(bool(comparison.rows))
+        if not comparison.rows:
+            self.summary.setText(
+                f"Learned from {', '.join(comparison.learned)}, but no validation case was "
+                "checked before and after, so it is not known whether that helped."
+            )
+            return
         before, after = comparison.means
         self.summary.setText(
             f"Learned from {', '.join(comparison.learned)}. Dice of the "
