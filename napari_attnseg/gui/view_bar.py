@@ -11,6 +11,12 @@ from napari_attnseg.gui.panel import allow
 
 PLANES = (("axial", "Alt+1"), ("sagittal", "Alt+2"), ("coronal", "Alt+3"))
 
+STYLE = """
+QToolButton { padding: 2px 6px; background: #414851; }
+QToolButton:checked { background: #4F63C8; }
+QToolButton:disabled { background: #2B3038; }
+"""
+
 
 class ViewBar(QWidget):
     """Buttons for the planes, the volume, the mask and the map.
@@ -21,6 +27,7 @@ class ViewBar(QWidget):
 
     def __init__(self, bench: Bench) -> None:
         super().__init__()
+        self.setStyleSheet(STYLE)
         self.bench = bench
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)

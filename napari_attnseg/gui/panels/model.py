@@ -151,8 +151,12 @@ class ModelPanel(Panel):
     def _show_choices(self) -> None:
         model, config = self.session.model, self.session.model.config
         catalogue = model.catalogue
-        self.form.setEnabled(bool(catalogue))
-        self.form.setToolTip("" if catalogue else "The networks are being read.")
+        reason = "" if catalogue else "The networks are being read."
+        if not reason and self.trained.isChecked():
+            reason = "A trained model is used as it is. Choose New model to change this."
+        for part in (self.form, self.more):
+            part.setEnabled(not reason)
+            part.setToolTip(reason)
         self.backbone.set_entries(_entries(catalogue.get("backbones", ())))
         attentions = _entries(catalogue.get("attentions", ()))
         reasons = {

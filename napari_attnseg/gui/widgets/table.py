@@ -19,7 +19,7 @@ QHeaderView::up-arrow, QHeaderView::down-arrow { width: 7px; height: 7px; }
 """
 """Seven columns fit into a dock of 380 pixels."""
 
-MARGIN = 8
+MARGIN = 16
 SORT_ROLE = int(Roles.UserRole) + 1
 
 
