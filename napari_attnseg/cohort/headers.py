@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_attnseg.cohort.case import Case, Cohort, anonymous_channels, listed
-from napari_attnseg.io import VolumeError, known_suffix
+from napari_attnseg.io import VolumeError, known_suffix, read_volume
 from napari_attnseg.volume import Grid
 
 _MOST_SENTENCES = 3
@@ -47,6 +47,16 @@ def read_header(path: Path) -> Header | None:
         return Header(Grid((k, j, i), nifti_header.place(header, shape).affine), count)
     except (VolumeError, nifti_header.HeaderError, ValueError, OSError):
         return None
+
+
+def grid_of(path: Path) -> Grid:
+    """Return where a file's voxels lie, from its header where that is known to tell.
+
+    Raises:
+        VolumeError: If it cannot be read.
+    """
+    header = read_header(path)
+    return read_volume(path).grid if header is None else header.grid
 
 
 def checked(cohort: Cohort) -> Cohort:

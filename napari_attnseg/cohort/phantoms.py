@@ -14,7 +14,7 @@ from napari_attnseg.cohort.case import Cohort
 from napari_attnseg.cohort.dataset_json import FILE
 from napari_attnseg.volume import Volume
 
-SIZE: Size = (40, 48, 56)
+SIZE: Size = (32, 40, 56)
 """Voxels along S, A and R."""
 
 FIELD_MM = (180.0, 220.0, 280.0)
@@ -42,10 +42,10 @@ class Scan:
 _SCANS = (
     Scan(),
     Scan(orientation="LPS"),
-    Scan(size=(25, 54, 64)),
+    Scan(size=(20, 46, 64)),
     Scan(oblique_degrees=(9.0, 0.0, -6.0)),
     Scan(orientation="PIR"),
-    Scan(size=(28, 50, 60), orientation="LAS", oblique_degrees=(-7.0, 4.0, 0.0)),
+    Scan(size=(22, 44, 60), orientation="LAS", oblique_degrees=(-7.0, 4.0, 0.0)),
 )
 """Turns that a data set takes; most have one voxel size, to which a network is then fitted."""
 
@@ -163,7 +163,7 @@ def _sample(
     image = np.zeros((channels, *size), dtype=np.float32)
     label = np.zeros(size, dtype=np.uint8)
     bias = [Waves.draw(rng, 280, 500, 3) for _ in range(channels)]
-    strength = rng.uniform(0.08, 0.2)
+    strength = rng.uniform(0.05, 0.12)
     inner = (np.arange(FINER) + 0.5) / FINER - 0.5
     k_in, j, i = np.meshgrid(
         inner,

@@ -19,7 +19,7 @@ from napari_attnseg.cohort.entries import (
     empty_content,
     give_set,
 )
-from napari_attnseg.cohort.headers import read_header
+from napari_attnseg.cohort.headers import grid_of
 from napari_attnseg.cohort.label_values import (
     name_values,
     note_values,
@@ -176,7 +176,7 @@ class Project:
 
         Raises:
             ProjectError: If there is no such case or status, or the folder cannot be written.
-            VolumeError: If the values are no label map.
+            VolumeError: If the values are no label map, or the image cannot be read.
             GridMismatchError: If the grid is not that of the image.
         """
         from napari_attnseg.io import as_label_map, write_volume
@@ -188,9 +188,8 @@ class Project:
             )
         path = draft_file(self.path, name) if status == DRAFT else label_file(self.path, name)
         volume = as_label_map(volume, path)
-        header = read_header(next(iter(case.images.values())))
-        if header is not None:
-            require_same_grid(header.grid, volume.grid, names=("image", "label"))
+        image = grid_of(next(iter(case.images.values())))
+        require_same_grid(image, volume.grid, names=("image", "label"))
         values = values_of(volume.data)
         with self._ledger.changing() as content:
             note_values(content, name, values)

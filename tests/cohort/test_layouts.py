@@ -278,7 +278,7 @@ def test_four_axes_without_names_are_numbered_channels(tmp_path: Path, write: Wr
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(LayoutError, match=r"is empty. Looked for volumes \(.nii"):
+    with pytest.raises(LayoutError, match=r"is empty. Looked for volumes \(.*nii.gz"):
         recognise(tmp_path)
 
 
