@@ -29,11 +29,11 @@ __all__ = ["__version__", *_WHERE]
 
 if TYPE_CHECKING:
     from napari_attnseg.config import ModelConfig as ModelConfig
-    from napari_attnseg.evaluation import evaluate as evaluate
-    from napari_attnseg.explanation import explain as explain
+    from napari_attnseg.evaluation.evaluate import evaluate as evaluate
     from napari_attnseg.explanation import explain_tensor as explain_tensor
+    from napari_attnseg.explanation.explain import explain as explain
     from napari_attnseg.inference import load_run as load_run
-    from napari_attnseg.inference import predict as predict
+    from napari_attnseg.inference.predict import predict as predict
     from napari_attnseg.io import read_volume as read_volume
     from napari_attnseg.io import write_volume as write_volume
     from napari_attnseg.models import build_model as build_model
