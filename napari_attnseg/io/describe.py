@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from napari_attnseg.io.format import VolumeError, known_suffix
+from napari_attnseg.io.format import (
+    VolumeError,
+    folder_format_of,
+    known_suffix,
+    series_format_of,
+)
 from napari_attnseg.io.labels import looks_like_labels, values_in
 from napari_attnseg.io.volumes import read_volume
 from napari_attnseg.volume import Volume
@@ -27,26 +33,20 @@ def describe(path: str | Path) -> dict[str, Any]:
         stored, ``range`` of the finite voxels, ``classes`` (value to name, where the voxels look
         like labels) and ``warnings``.
     """
-    try:
-        volume = read_volume(path)
-    except VolumeError as error:
-        empty = dict.fromkeys(_FACTS)
-        return {"path": str(path), "ok": False, "reason": str(error), **empty, "warnings": []}
-    return {"path": str(path), "ok": True, "reason": None, **_facts(volume)}
+    return _row(Path(path), partial(read_volume, path))
 
 
 def describe_all(paths: Iterable[str | Path]) -> list[dict[str, Any]]:
     """Return one row for each file; a folder stands for the volumes in it and below."""
     rows = []
     for path in map(Path, paths):
-        files = volumes_in(path) if path.is_dir() else [path]
-        rows += [describe(file) for file in files]
-        if not files:
-            reason = f"There is no volume in the folder {str(path)!r}."
-            empty = dict.fromkeys(_FACTS)
-            rows.append(
-                {"path": str(path), "ok": False, "reason": reason, **empty, "warnings": []}
-            )
+        if not path.is_dir():
+            rows.append(describe(path))
+            continue
+        files = volumes_in(path)
+        found = [describe(file) for file in files] + _series_rows(path)
+        found = found or [describe(one) for one in _as_one(path)]
+        rows += found or [_refused(path, f"There is no volume in the folder {str(path)!r}.")]
     return rows
 
 
@@ -54,6 +54,34 @@ def volumes_in(folder: Path) -> list[Path]:
     """Return the volumes in a folder and below, sorted; hidden ones are left out."""
     found = (one for one in folder.rglob("*") if known_suffix(one) and one.is_file())
     return sorted(one for one in found if not _is_hidden(one.relative_to(folder)))
+
+
+def _row(path: Path, read: Callable[[], Volume]) -> dict[str, Any]:
+    try:
+        volume = read()
+    except (VolumeError, MemoryError, OSError) as error:
+        return _refused(path, str(error))
+    return {"path": str(path), "ok": True, "reason": None, **_facts(volume)}
+
+
+def _refused(path: Path, reason: str) -> dict[str, Any]:
+    empty = dict.fromkeys(_FACTS)
+    return {"path": str(path), "ok": False, "reason": reason, **empty, "warnings": []}
+
+
+def _series_rows(folder: Path) -> list[dict[str, Any]]:
+    """Return one row for each DICOM series in a folder and below."""
+    several = series_format_of(folder)
+    try:
+        found = several.volumes_in(folder) if several is not None else []
+    except (VolumeError, OSError) as error:
+        return [_refused(folder, str(error))]
+    return [_row(path, read) for path, read in found]
+
+
+def _as_one(folder: Path) -> list[Path]:
+    """Return a folder that is itself a volume, such as one of slices."""
+    return [folder] if folder_format_of(folder) is not None else []
 
 
 def _is_hidden(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Bytes of a plain or gzip file as a stream that is checked to its end.
+"""Bytes of a plain or compressed file as a stream that is checked to its end.
 
 ISA-L is two to three times faster than zlib; where its wheel is missing zlib does the same work.
 Both check every member's CRC and length, which is how flipped bits and lost ends are found.
@@ -6,9 +6,10 @@ Both check every member's CRC and length, which is how flipped bits and lost end
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -16,19 +17,23 @@ from typing import Any, BinaryIO, cast
 from napari_attnseg.io.format import VolumeError
 
 try:
-    from isal import igzip_lib
+    from isal import igzip_lib, isal_zlib
     from isal.igzip import IGzipFile
 
     GzipFile: type[gzip.GzipFile] = IGzipFile
+    _decompressor: Callable[[], Any] = isal_zlib.decompressobj
     _DAMAGE = (gzip.BadGzipFile, cast(type[Exception], igzip_lib.error))
 except ImportError:  # the wheel exists for all common machines, not for all
     GzipFile = gzip.GzipFile
+    _decompressor = zlib.decompressobj
     _DAMAGE = (gzip.BadGzipFile, zlib.error)
 
 MAGIC = b"\x1f\x8b"
 LEVEL = 1
 LARGEST_RATIO = 1040
 """Deflate cannot shrink further (1032 to 1), so a header that promises more lies."""
+
+_LARGEST_RATIO_BZIP2 = 10**6
 
 _PIECE = 1 << 20
 """Bytes asked for at once: the copy that GzipFile.readinto makes then stays in the cache."""
@@ -44,7 +49,9 @@ class Source:
     """A stream of a file's decompressed bytes.
 
     Args:
-        path: The file, plain or gzip.
+        path: The file.
+        file: What gives the decompressed bytes.
+        largest: More bytes than this cannot come.
     """
 
     def __init__(self, path: Path, file: BinaryIO, largest: int) -> None:
@@ -84,11 +91,19 @@ class Source:
                 f"{self.name!r} ends too early: the compressed data is cut off. "
                 "Copy it again from its source."
             ) from error
+        except OSError as error:
+            # bz2 tells damage with an error that carries no number; gzip with a kind of its own.
+            if error.errno is not None:
+                raise
+            raise self._damaged(error) from error
         except _DAMAGE as error:
-            raise VolumeError(
-                f"{self.name!r} is damaged: its compressed data fails the check ({error}). "
-                "Copy it again from its source."
-            ) from error
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> VolumeError:
+        return VolumeError(
+            f"{self.name!r} is damaged: its compressed data fails the check ({error}). "
+            "Copy it again from its source."
+        )
 
 
 @contextmanager
@@ -101,6 +116,92 @@ def open_source(path: Path) -> Iterator[Source]:
         return
     with path.open("rb") as raw, GzipFile(fileobj=raw, mode="rb") as file:
         yield Source(path, cast(BinaryIO, file), size * LARGEST_RATIO)
+
+
+@contextmanager
+def open_part(path: Path, start: int, encoding: str) -> Iterator[Source]:
+    """Open what stands in a file from a byte on.
+
+    Args:
+        path: The file.
+        start: The first byte.
+        encoding: ``"raw"``, ``"gzip"``, ``"zlib"`` or ``"bzip2"``.
+    """
+    size = max(path.stat().st_size - start, 0)
+    with path.open("rb") as raw:
+        raw.seek(start)
+        if encoding == "raw":
+            yield Source(path, raw, size)
+        elif encoding == "zlib":
+            yield Source(path, cast(BinaryIO, _Inflated(raw)), size * LARGEST_RATIO)
+        elif encoding == "bzip2":
+            with bz2.BZ2File(raw) as file:
+                yield Source(path, cast(BinaryIO, file), size * _LARGEST_RATIO_BZIP2)
+        else:
+            with GzipFile(fileobj=raw, mode="rb") as packed:
+                yield Source(path, cast(BinaryIO, packed), size * LARGEST_RATIO)
+
+
+@contextmanager
+def encoded_sink(file: BinaryIO, encoding: str) -> Iterator[BinaryIO]:
+    """Give a file whose bytes go into another, encoded as `open_part` reads them."""
+    if encoding == "raw":
+        yield file
+    elif encoding == "zlib":
+        sink = _Deflating(file)
+        yield cast(BinaryIO, sink)
+        sink.finish()
+    elif encoding == "bzip2":
+        with bz2.BZ2File(file, "wb") as packed:
+            yield cast(BinaryIO, packed)
+    else:
+        with gzip_sink(file) as packed:
+            yield packed
+
+
+class _Inflated:
+    """Decompressed bytes of a zlib stream, whose checksum is compared at its end."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._state = _decompressor()
+
+    def read(self, count: int) -> bytes:
+        pieces = []
+        while count > 0 and (piece := self._next(count)):
+            pieces.append(piece)
+            count -= len(piece)
+        return b"".join(pieces)
+
+    def readinto(self, buffer: memoryview) -> int:
+        piece = self._next(len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def _next(self, limit: int) -> bytes:
+        while not self._state.eof:
+            packed = self._state.unconsumed_tail or self._file.read(_PIECE)
+            piece = self._state.decompress(packed, limit)
+            if piece:
+                return piece
+            if not packed and not self._state.eof:
+                raise EOFError
+        # What follows the stream counts as data, so that it is noticed.
+        return self._file.read(limit)
+
+
+class _Deflating:
+    """A sink that compresses into a file as a zlib stream."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._state = zlib.compressobj(LEVEL)
+
+    def write(self, data: Any) -> int:
+        return self._file.write(self._state.compress(data))
+
+    def finish(self) -> None:
+        self._file.write(self._state.flush())
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import nibabel as nib
 import numpy as np
 
+from napari_attnseg.io.format import HeaderError
 from napari_attnseg.volume import Grid
 
 Header = nib.Nifti1Header | nib.Nifti2Header
@@ -47,10 +48,6 @@ _GEOMETRY = (
 _QFORM_TOLERANCE = 0.01
 
 
-class HeaderError(ValueError):
-    """A header that cannot be used; the message completes "'file' ...", without a full stop."""
-
-
 @dataclass
 class Place:
     """Where a header puts its voxels.
@@ -72,17 +69,25 @@ def parse(start: bytes) -> Header:
     """Return the header in a file's first 540 bytes (348 do for NIfTI-1).
 
     Raises:
-        HeaderError: If they are not those of a single-file NIfTI-1 or NIfTI-2 volume.
+        HeaderError: If they are not those of a NIfTI-1 or NIfTI-2 volume.
     """
     for order in ("<", ">"):
         size = int(np.frombuffer(start[:4].ljust(4, b"\0"), f"{order}i4")[0])
-        if size == 348 and start[344:348] == b"n+1\0" and len(start) >= 348:
+        if size == 348 and start[344:348] in (b"n+1\0", b"ni1\0") and len(start) >= 348:
             return nib.Nifti1Header(start[:348], endianness=order, check=False)
-        if size == 540 and start[4:8] == b"n+2\0" and len(start) >= 540:
+        if size == 540 and start[4:8] in (b"n+2\0", b"ni2\0") and len(start) >= 540:
             return nib.Nifti2Header(start[:540], endianness=order, check=False)
-        if size == 348 and start[344:348] == b"ni1\0":
-            raise HeaderError("is the header of a NIfTI pair; convert .hdr and .img to one file")
+        if size == 348 and len(start) >= 348:
+            raise HeaderError(
+                "is not a NIfTI file but at best an Analyze header, which does not say which side "
+                "is left; convert it with a program that knows its origin"
+            )
     raise HeaderError("is not a NIfTI file; its first bytes are not those of one")
+
+
+def is_pair(header: Header) -> bool:
+    """Return whether a header says that its voxels are in a file of their own."""
+    return bytes(header["magic"].tobytes()[:2]) == b"ni"
 
 
 def shape_ijk(header: Header) -> tuple[int, ...]:

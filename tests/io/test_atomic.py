@@ -67,7 +67,7 @@ def test_a_type_that_cannot_be_held_leaves_the_old_file(tmp_path):
 
 def test_an_unknown_ending_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(VolumeError, match="no ending"):
-        write_volume(tmp_path / "case.png", volume_of(1))
+        write_volume(tmp_path / "case.bmp", volume_of(1))
 
     assert os.listdir(tmp_path) == []
 

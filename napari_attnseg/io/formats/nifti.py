@@ -1,10 +1,9 @@
-"""NIfTI-1 and NIfTI-2 in one file, plain or compressed."""
+"""NIfTI-1 and NIfTI-2, in one file or as a pair, plain or compressed."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,21 +13,26 @@ import numpy as np
 from napari_attnseg.io import nifti_header
 from napari_attnseg.io.atomic import atomic_write
 from napari_attnseg.io.class_names import classes_in, extension_of
-from napari_attnseg.io.format import FORMATS, VolumeError
-from napari_attnseg.io.gzip_stream import Source, gzip_sink, is_gzip, open_source
-from napari_attnseg.io.nifti_header import Header, HeaderError, Place
+from napari_attnseg.io.format import FORMATS, HeaderError, VolumeError
+from napari_attnseg.io.gzip_stream import Source, encoded_sink, is_gzip, open_source
+from napari_attnseg.io.header_text import TRAILING
+from napari_attnseg.io.nifti_header import Header, Place
+from napari_attnseg.io.voxels import as_held, read_voxels, write_voxels
 from napari_attnseg.volume import Storage, Volume
 
 _LARGEST_NIFTI1_AXIS = 32767
 _LABEL_INTENT = 1002
-_HELD_AS = {"bool": "uint8", "float16": "float32"}
+_INSTEAD = "convert them to float32 or an integer type"
+_PAIR_MAGIC = {False: b"ni1\0", True: b"ni2\0\r\n\x1a\n"}
+_LARGEST_EXTENSIONS = 16 << 20
 
 
 @FORMATS.register("nifti")
 class Nifti:
-    """NIfTI-1 and NIfTI-2, ``.nii`` and ``.nii.gz``."""
+    """NIfTI-1 and NIfTI-2, ``.nii``, ``.nii.gz`` and the pair ``.hdr`` and ``.img``."""
 
-    suffixes: tuple[str, ...] = (".nii.gz", ".nii")
+    suffixes: tuple[str, ...] = (".nii.gz", ".nii", ".hdr")
+    named_suffixes: tuple[str, ...] = (".img", ".hdr.gz", ".img.gz")
 
     def read(self, path: Path) -> Volume:
         """Return the volume in a file, its stream read to the end and checked.
@@ -39,6 +43,8 @@ class Nifti:
             VolumeError: If the file is damaged or holds what is not a volume.
         """
         try:
+            if _half(path):
+                return _read_pair(path)
             with open_source(path) as source:
                 return _read(source, _content_warnings(path))
         except HeaderError as error:
@@ -51,55 +57,96 @@ class Nifti:
             VolumeError: If NIfTI has no such type.
             OSError: If the file cannot be written; what was there stays.
         """
-        data = _writable(volume.data, path)
+        data = as_held(volume.data, nifti_header.TYPES.values(), path, _INSTEAD)
         header = _header_for(volume, data)
-        with _open_sink(path) as file:
-            file.write(header.binaryblock)
-            file.write(extension_of(volume.classes))
-            for channel in data:
-                for plane in channel:
-                    file.write(np.ascontiguousarray(plane).data.cast("B"))
+        if _half(path):
+            header["vox_offset"] = 0
+            header["magic"] = _PAIR_MAGIC[isinstance(header, nib.Nifti2Header)]
+        with _open_sinks(path) as (start, body):
+            start.write(header.binaryblock)
+            start.write(extension_of(volume.classes))
+            write_voxels(body, data)
 
 
 def _read(source: Source, warnings: list[str]) -> Volume:
+    header = _read_header(source)
+    if nifti_header.is_pair(header):
+        raise HeaderError("is the header of a NIfTI pair; name it .hdr, beside its .img")
+    extensions = _read_extensions(source, header)
+    return _with_voxels(source, header, extensions, warnings)
+
+
+def _read_pair(path: Path) -> Volume:
+    start, body = _halves(path)
+    with open_source(start) as source:
+        header = _read_header(source)
+        extensions = source.read(_LARGEST_EXTENSIONS)
+        source.drain()
+    if not nifti_header.is_pair(header):
+        raise HeaderError("is a single NIfTI file by its header; name it .nii")
+    with open_source(body) as source:
+        offset = float(header["vox_offset"])
+        if not 0 <= offset <= source.largest or len(source.read(int(offset))) < int(offset):
+            raise HeaderError(_misplaced(offset))
+        return _with_voxels(source, header, extensions, [])
+
+
+def _half(path: Path) -> bool:
+    """Return whether a name is that of half a pair."""
+    return path.name.lower().removesuffix(".gz").endswith((".hdr", ".img"))
+
+
+def _halves(path: Path) -> tuple[Path, Path]:
+    """Return the header and the voxels of the pair to which a file belongs.
+
+    Raises:
+        HeaderError: If one of them is not there.
+    """
+    found = []
+    for ending in (".hdr", ".img"):
+        name = _half_name(path, ending)
+        both = [path.with_name(name), path.with_name(f"{name}.gz")]
+        there = [one for one in both if one.is_file() and one.stat().st_size]
+        if not there:
+            raise HeaderError(f"is half of a pair whose other half, {name!r}, is not beside it")
+        found.append(there[0])
+    return found[0], found[1]
+
+
+def _half_name(path: Path, ending: str) -> str:
+    name = path.name[:-3] if path.name.lower().endswith(".gz") else path.name
+    return name[:-4] + (ending.upper() if name[-4:].isupper() else ending)
+
+
+def _read_header(source: Source) -> Header:
     start = source.read(348)
     if start[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c"):
         start += source.read(540 - 348)
-    header = nifti_header.parse(start)
+    return nifti_header.parse(start)
+
+
+def _with_voxels(source: Source, header: Header, extensions: bytes, warnings: list[str]) -> Volume:
     shape = nifti_header.shape_ijk(header)
     found = nifti_header.place(header, shape)
-    extensions = _read_extensions(source, header, len(start))
-    data = _read_voxels(source, header, shape)
+    dtype, scaling = nifti_header.stored_type(header), nifti_header.scaling(header)
+    data = read_voxels(source, dtype, _as_cdhw(shape))
+    data = data if scaling is None else _scaled(data, *scaling)
     if source.drain():
-        warnings = [*warnings, "More data follow the voxels; the header may claim too few."]
+        warnings = [*warnings, TRAILING]
     storage = _storage(header, shape, found, [*warnings, *found.warnings])
     classes = classes_in(extensions, header.endianness)
     return Volume(data, found.affine, storage=storage, classes=classes)
 
 
-def _read_extensions(source: Source, header: Header, at: int) -> bytes:
-    offset = float(header["vox_offset"])
+def _read_extensions(source: Source, header: Header) -> bytes:
+    offset, at = float(header["vox_offset"]), len(header.binaryblock)
     if not at + 4 <= offset <= source.largest:
-        raise HeaderError(f"has a damaged header: the voxels are said to begin at byte {offset:g}")
+        raise HeaderError(_misplaced(offset))
     return source.read(int(offset) - at)
 
 
-def _read_voxels(source: Source, header: Header, shape: tuple[int, ...]) -> np.ndarray:
-    """Return ``(C, D, H, W)`` in native byte order, scaled if the header says so."""
-    dtype = nifti_header.stored_type(header)
-    scaling = nifti_header.scaling(header)
-    needed = math.prod(shape) * dtype.itemsize
-    if needed > source.largest:
-        raise HeaderError(f"is cut off: its header promises {needed} bytes of voxels")
-    stored = np.empty(needed, dtype=np.uint8)
-    found = source.fill(stored.data)
-    if found < needed:
-        raise HeaderError(f"is cut off: it holds {found} of {needed} bytes of voxels")
-    channels, k, j, i = _as_cdhw(shape)
-    data = stored.view(dtype).reshape(channels, k, j, i)
-    if not dtype.isnative:
-        data = data.byteswap(inplace=True).view(dtype.newbyteorder("="))
-    return data if scaling is None else _scaled(data, *scaling)
+def _misplaced(offset: float) -> str:
+    return f"has a damaged header: the voxels are said to begin at byte {offset:g}"
 
 
 def _as_cdhw(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -187,24 +234,17 @@ def _stored_shape(volume: Volume, data: np.ndarray) -> tuple[int, ...]:
     return (width, height, depth, channels, 1, 1, 1)[: max(needed, wished)]
 
 
-def _writable(data: np.ndarray, path: Path) -> np.ndarray:
-    dtype = np.dtype(_HELD_AS.get(data.dtype.name, data.dtype)).newbyteorder("<")
-    if dtype.name not in nifti_header.TYPES.values():
-        raise VolumeError(
-            f"{path.name!r} cannot hold {data.dtype.name} voxels; convert them to float32 or an "
-            "integer type."
-        )
-    return data.astype(dtype, copy=False)
-
-
 @contextmanager
-def _open_sink(path: Path) -> Iterator[BinaryIO]:
-    with atomic_write(path) as file:
-        if path.name.lower().endswith(".gz"):
-            with gzip_sink(file) as sink:
-                yield sink
-        else:
-            yield file
+def _open_sinks(path: Path) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    """Give the files of header and voxels, which are one unless they are a pair."""
+    encoding = "gzip" if path.name.lower().endswith(".gz") else "raw"
+    with ExitStack() as stack:
+        names = [_half_name(path, one) for one in (".hdr", ".img")] if _half(path) else [path.name]
+        if _half(path) and encoding == "gzip":
+            names = [f"{name}.gz" for name in names]
+        files = [stack.enter_context(atomic_write(path.with_name(name))) for name in names]
+        sinks = [stack.enter_context(encoded_sink(file, encoding)) for file in files]
+        yield sinks[0], sinks[-1]
 
 
 def _units(header: Header) -> tuple[str, str]:

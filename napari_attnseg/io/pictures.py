@@ -1,0 +1,137 @@
+"""Read the pages of a PNG, JPEG or TIFF file, checked to its last byte as far as it can be."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_attnseg.io.format import VolumeError
+
+_LARGEST_RATIO = 1040
+"""No packed picture is larger by more than deflate can shrink."""
+
+_ALLOWANCE = 64 << 20
+_MODES = ("1", "L", "LA", "P", "I;16", "I;16B", "I;16L", "I", "F", "RGB", "RGBA")
+_PALETTE_WARNING = "The pictures have a palette; the numbers of its colours are taken, not these."
+_PALETTE = 3
+_ALPHA = (1, 2)
+
+
+def read_pages(path: Path) -> tuple[list[np.ndarray], list[str]]:
+    """Return the pages of a picture file, each ``(H, W, C)``, and warnings.
+
+    Raises:
+        VolumeError: If the file is damaged, or holds what is no slice.
+    """
+    is_tiff = path.suffix.lower() in (".tif", ".tiff")
+    with warnings.catch_warnings():
+        # Readers warn of what they then refuse or of odd tags; what matters is judged here.
+        warnings.simplefilter("ignore")
+        try:
+            pages = _read_tiff(path) if is_tiff else [_read_picture(path)]
+        except _damage() as error:
+            if isinstance(error, VolumeError):
+                raise
+            raise VolumeError(
+                f"{path.name!r} is damaged or no picture ({_short(error)}); copy it again."
+            ) from error
+    remarks: list[str] = []
+    arrays = []
+    for array, mode in pages:
+        if mode == "P":
+            remarks.append(_PALETTE_WARNING)
+        arrays.append(_plain(array, path, has_alpha=mode in ("LA", "RGBA")))
+    return arrays, list(dict.fromkeys(remarks))
+
+
+def _damage() -> tuple[type[Exception], ...]:
+    """Return what decoders raise on damaged bytes, which is nearly anything."""
+    import tifffile
+    from PIL import Image
+
+    return (
+        OSError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError, EOFError,
+        RuntimeError, SyntaxError, struct.error, zlib.error, Image.DecompressionBombError,
+        tifffile.TiffFileError,
+    )  # fmt: skip
+
+
+def _read_picture(path: Path) -> tuple[np.ndarray, str]:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        _require_size(path, image.width * image.height * 4)
+        # Only this compares the checksums of a PNG; the file must be opened anew after it.
+        image.verify()
+    with Image.open(path) as image:
+        if image.mode not in _MODES:
+            raise VolumeError(f"{path.name!r} holds {image.mode} colours; save it as grey values.")
+        if getattr(image, "n_frames", 1) > 1:
+            raise VolumeError(f"{path.name!r} is animated; save its frames one by one.")
+        array = np.array(image)
+        return array.astype(array.dtype.newbyteorder("="), copy=False), image.mode
+
+
+def _read_tiff(path: Path) -> list[tuple[np.ndarray, str]]:
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        if not file.pages:
+            raise VolumeError(f"{path.name!r} holds no picture.")
+        told = (file.imagej_metadata or {}).get("images", len(file.pages))
+        if told != len(file.pages):
+            raise VolumeError(
+                f"{path.name!r} tells of {told} slices and lists {len(file.pages)}; save it as a "
+                "plain TIFF or .nii.gz."
+            )
+        total = 0
+        for page in file.pages:
+            total += int(np.prod(page.shape, dtype=object)) * np.dtype(page.dtype).itemsize
+        _require_size(path, total)
+        return [(_tiff_page(path, page), _tiff_mode(page)) for page in file.pages]
+
+
+def _tiff_mode(page: Any) -> str:
+    if page.photometric == _PALETTE:
+        return "P"
+    return "RGBA" if any(one in _ALPHA for one in page.extrasamples) else "L"
+
+
+def _tiff_page(path: Path, page: Any) -> np.ndarray:
+    segments = zip(page.dataoffsets, page.databytecounts, strict=True)
+    # A segment that is not there reads as zeros.
+    if any(at + count > path.stat().st_size or count == 0 for at, count in segments):
+        raise VolumeError(f"{path.name!r} is cut off; copy it again from its source.")
+    array = page.asarray()
+    return np.moveaxis(array, 0, -1) if page.axes == "SYX" else array
+
+
+def _plain(array: np.ndarray, path: Path, *, has_alpha: bool) -> np.ndarray:
+    """Return ``(H, W, C)`` of a type that a volume holds, without an alpha that says nothing."""
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or array.dtype.kind not in "buif":
+        raise VolumeError(f"{path.name!r} holds what is no slice: {array.shape} {array.dtype}.")
+    if array.dtype == bool:
+        array = array.astype(np.uint8)
+    if has_alpha:
+        opaque = 1 if array.dtype.kind == "f" else np.iinfo(array.dtype).max
+        if (array[..., -1] != opaque).any():
+            raise VolumeError(f"{path.name!r} is partly transparent; save it as grey values.")
+        array = array[..., :-1]
+    return array
+
+
+def _require_size(path: Path, needed: int) -> None:
+    if needed > _ALLOWANCE + path.stat().st_size * _LARGEST_RATIO:
+        raise VolumeError(f"{path.name!r} claims {needed} bytes of voxels, more than it can hold.")
+
+
+def _short(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text[:80] or type(error).__name__
