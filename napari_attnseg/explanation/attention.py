@@ -141,8 +141,7 @@ def _distinct(recorded: Iterable[RecordedMap]) -> list[tuple[str, RecordedMap]]:
 
 
 def _numbers(one: RecordedMap) -> list[Any]:
-    values = one.numbers()[0] if one.kind == "channel" else one.tensor[0]
-    return cast("list[Any]", values.float().cpu().tolist())
+    return cast("list[Any]", one.numbers()[0].float().cpu().tolist())
 
 
 def _result(run: Run, found: Collector, grid: Grid, image: Grid) -> AttentionResult:

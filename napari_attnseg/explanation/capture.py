@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from napari_attnseg.explanation.contract import ExplainError
 from napari_attnseg.inference.device import precision_context
+from napari_attnseg.models import SegmentationModel
+from napari_attnseg.models.grid import MoveBack
 
 Forward = Callable[[], Tensor]
 Score = Callable[[Tensor], Tensor]
@@ -102,6 +104,23 @@ def _exact(device: torch.device) -> Iterator[None]:
             yield
         finally:
             torch.backends.cudnn.allow_tf32, matmul.allow_tf32 = convolutions, products
+
+
+def in_place(
+    model: SegmentationModel, layer: nn.Module, moves: Sequence[MoveBack], tensor: Tensor
+) -> Tensor:
+    """Return what a layer gave at the place of the image, where the network had moved that.
+
+    Args:
+        model: The network.
+        layer: Of it.
+        moves: From `SegmentationModel.moves` around the forward pass.
+        tensor: As the layer gave it.
+    """
+    for name in model.layer_names:
+        if model.layer(name) is layer and moves:
+            return moves[-1](tensor, model.layers[name].grid)
+    return tensor
 
 
 def as_logits(output: Any) -> Tensor:

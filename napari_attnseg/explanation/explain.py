@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from napari_attnseg import __version__
 from napari_attnseg.axes import Size
 from napari_attnseg.config import PredictConfig
-from napari_attnseg.explanation.capture import activations_and_gradients, as_logits
+from napari_attnseg.explanation.capture import activations_and_gradients, as_logits, in_place
 from napari_attnseg.explanation.contract import METHODS, Capture, ExplainError
 from napari_attnseg.explanation.layers import DEFAULT_METHOD, check_layer, layer_remark
 from napari_attnseg.explanation.stitch import RawMap, Stitcher, stitched_map
@@ -179,16 +180,20 @@ def explain_tensor(
         [cast("int", class_index)] * len(x) if single else list(cast("Sequence", class_index))
     )
     device = device_of(model)
-    with evaluating(model):
+    module = _module(model, layer)
+    ours = model if isinstance(model, SegmentationModel) else None
+    with evaluating(model), ours.moves() if ours else nullcontext([]) as moves:
         activations, gradients = activations_and_gradients(
             lambda: as_logits(model(x.to(device))),
-            _module(model, layer),
+            module,
             lambda logits: masked_mean(logits, mask, classes, reduction),
             device=device,
         )
-    if isinstance(model, SegmentationModel):
-        activations = model.unfold(activations, len(x))
-        gradients = model.unfold(gradients, len(x))
+    if ours:
+        activations, gradients = (
+            ours.unfold(in_place(ours, module, moves, one), len(x))
+            for one in (activations, gradients)
+        )
     weights = torch.ones((1, 1, 1), device=device)
     return how.one_window(Capture(activations, gradients, weights))
 

@@ -9,7 +9,7 @@ no weight, so the maps of weighted methods are averaged with ω.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -17,7 +17,11 @@ import torch
 from torch import Tensor
 
 from napari_attnseg.axes import Size, Spacing
-from napari_attnseg.explanation.capture import activations_and_gradients, activations_only
+from napari_attnseg.explanation.capture import (
+    activations_and_gradients,
+    activations_only,
+    in_place,
+)
 from napari_attnseg.explanation.contract import (
     Capture,
     LocalMethod,
@@ -36,6 +40,7 @@ from napari_attnseg.inference.sliding import (
 )
 from napari_attnseg.inference.window import Canvas, WindowPlan
 from napari_attnseg.models import SegmentationModel
+from napari_attnseg.models.grid import MoveBack
 
 DEGENERATE = 1e-5
 """Mean gradients below this fraction of the gradients themselves are rounding noise."""
@@ -105,34 +110,43 @@ class Stitcher:
         score_weights = torch.zeros_like(weights)
         score_weights[kept] = weights[kept] * self._region(start) / self._voxels
         score_weights = score_weights.to(self.device)
-        activations, gradients = activations_and_gradients(
-            lambda: forward_window(self.model, window, self.plan),
-            self.layer,
-            lambda logits: self.target.score(logits, score_weights),
-            device=self.device,
-        )
-        return self._captured(start, activations, gradients)
+        with self.model.moves() as moves:
+            activations, gradients = activations_and_gradients(
+                lambda: forward_window(self.model, window, self.plan),
+                self.layer,
+                lambda logits: self.target.score(logits, score_weights),
+                device=self.device,
+            )
+        return self._captured(start, activations, gradients, moves)
 
     def activations(self, start: Size) -> Capture:
         """Return activations of a window; its gradients are zero."""
         window = self.plan.cut(self.x, start).to(self.device)
-        activations = activations_only(
-            lambda: forward_window(self.model, window, self.plan), self.layer, device=self.device
-        )
-        return self._captured(start, activations, torch.zeros(()).expand_as(activations))
+        with self.model.moves() as moves:
+            activations = activations_only(
+                lambda: forward_window(self.model, window, self.plan),
+                self.layer,
+                device=self.device,
+            )
+        return self._captured(start, activations, torch.zeros(()).expand_as(activations), moves)
 
     def _region(self, start: Size) -> Tensor:
         pairs = zip(start, self.plan.window, strict=True)
         return self.target.region[tuple(slice(at, at + n) for at, n in pairs)]
 
-    def _captured(self, start: Size, activations: Tensor, gradients: Tensor) -> Capture:
-        activations = self.model.unfold(activations, 1)
+    def _captured(
+        self, start: Size, activations: Tensor, gradients: Tensor, moves: Sequence[MoveBack]
+    ) -> Capture:
+        activations, gradients = (
+            self.model.unfold(in_place(self.model, self.layer, moves, one), 1)
+            for one in (activations, gradients)
+        )
         if self.canvas is None:
             grid = self.model.layer_grid(self.name, self.plan.window)
             cells = cast("Size", tuple(activations.shape[2:]))
             self.canvas = Canvas(self.plan, cells, grid.stride_dhw, grid.offset_dhw)
         weights = self.canvas.weight(start).to(self.device)
-        return Capture(activations, self.model.unfold(gradients, 1), weights)
+        return Capture(activations, gradients, weights)
 
 
 def stitched_map(

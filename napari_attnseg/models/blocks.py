@@ -64,6 +64,21 @@ def over_channels(x: Tensor, norm: Any) -> Tensor:
     return torch.group_norm(x, 1, norm.weight, norm.bias, norm.eps)
 
 
+def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """Check that an option is one of its choices.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}; choose one of {', '.join(choices)}.")
+
+
+def broadcast(weights: Tensor, x: Tensor) -> Tensor:
+    """Return ``(B, C)`` or ``(B, C, d)`` with axes of one voxel added up to those of a map."""
+    return weights.reshape(*weights.shape, *[1] * (x.ndim - weights.ndim))
+
+
 def per_axis(value: PerAxis, dims: int) -> tuple[int, ...]:
     """Return one number per axis of the network, from one number or those of D, H and W."""
     values = (value,) * 3 if isinstance(value, int) else tuple(value)

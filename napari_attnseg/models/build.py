@@ -11,7 +11,15 @@ from napari_attnseg.config import ConfigError, ModelConfig
 from napari_attnseg.models.attention import ATTENTION, AttentionModule
 from napari_attnseg.models.backbones import BACKBONES, Backbone
 from napari_attnseg.models.contract import ModelError, SegmentationModel
-from napari_attnseg.models.sites import CONTEXT_SITES, AttentionSite, Site, parse_site, place_name
+from napari_attnseg.models.sites import (
+    CONTEXT_SITES,
+    INPUT,
+    AttentionSite,
+    InputSite,
+    Site,
+    parse_site,
+    place_name,
+)
 from napari_attnseg.registry import UnknownPartError
 
 
@@ -29,8 +37,14 @@ def build_model(config: ModelConfig) -> SegmentationModel:
     except ConfigError as error:
         raise ModelError(f"{backbone.title}: {error}") from error
     model = backbone.build(config, options, placement)
+    model.entrance = placement(INPUT, 0, config.in_channels, layer=model.layer_names[0])
     placement.check_all_taken(backbone)
     return model
+
+
+def places(backbone: Backbone) -> tuple[str, ...]:
+    """Return the kinds of place in a network: those of its backbone, and the one before it."""
+    return (*backbone.sites, INPUT)
 
 
 def check_pair(config: ModelConfig) -> tuple[Site, ...]:
@@ -69,11 +83,21 @@ def why_dims_not(backbone: Backbone, attention: type[AttentionModule], dims: int
 
 def why_site_not(backbone: Backbone, attention: type[AttentionModule], site: str) -> str | None:
     """Return the reason why attention cannot sit at a kind of place, or None."""
-    if site not in backbone.sites:
-        places = ", ".join(backbone.sites) or "none"
-        return f"{backbone.title} has no place {site!r}; its places are {places}."
+    if site not in places(backbone):
+        there = ", ".join(backbone.sites) or "none"
+        return f"{backbone.title} has no place {site!r}; its places are {there}."
     if site in attention.sites:
         return None
+    if INPUT in attention.sites:
+        return (
+            f"{attention.title} moves what passes, which would not fit what it is joined with at "
+            f"{site!r}; use {INPUT}, after which all maps are brought back."
+        )
+    if site == INPUT:
+        return (
+            f"{attention.title} weighs features, of which there are none at {site!r} yet; "
+            f"use {', '.join(attention.sites)}."
+        )
     if attention.needs_context:
         return (
             f"{attention.title} compares what passes with the coarser decoder map, which {site!r} "
@@ -110,10 +134,17 @@ class Placement:
     ) -> nn.Module:
         self._levels.setdefault(site, set()).add(level)
         name, attention = place_name(site, level), self._config.attention
+        place = InputSite if site == INPUT else AttentionSite
         if attention == "none" or not self._is_wanted(site, level):
-            return AttentionSite(name, layer)
-        module = self._make(channels, context_channels, self._config.attention_options)
-        return AttentionSite(name, layer, attention, module)
+            return place(name, layer)
+        wiring = {
+            "dims": self._config.dims,
+            "context_channels": context_channels,
+            "level": level,
+            "classes": self._config.out_channels,
+        }
+        module = self._make(channels, wiring, self._config.attention_options)
+        return place(name, layer, attention, module)
 
     def check_all_taken(self, backbone: Backbone) -> None:
         """Check, after building, that each wanted level exists.
@@ -137,7 +168,7 @@ class Placement:
         )
 
     def _make(
-        self, channels: int, context_channels: int | None, options: Mapping[str, Any]
+        self, channels: int, wiring: Mapping[str, Any], options: Mapping[str, Any]
     ) -> AttentionModule:
         known = self._attention.options()
         for name in options:
@@ -148,9 +179,8 @@ class Placement:
                 )
         build: Any = self._attention
         try:
-            return build(
-                channels, dims=self._config.dims, context_channels=context_channels, **options
-            )
+            wanted = {name: wiring[name] for name in self._attention.wiring()}
+            return build(channels, **wanted, **options)
         except ValueError as error:
             raise ModelError(f"{self._attention.title}: {error}") from error
 

@@ -9,7 +9,7 @@ import torch
 from napari_attnseg.config import ModelConfig
 from napari_attnseg.models.attention import ATTENTION
 from napari_attnseg.models.backbones import BACKBONES, Backbone
-from napari_attnseg.models.build import build_model, why_dims_not, why_site_not
+from napari_attnseg.models.build import build_model, places, why_dims_not, why_site_not
 from napari_attnseg.models.contract import SegmentationModel
 from napari_attnseg.models.networks import NETWORKS
 from napari_attnseg.models.recording import AttentionMap
@@ -74,7 +74,7 @@ def _backbone(name: str) -> dict[str, Any]:
         "title": backbone.title,
         "summary": backbone.summary,
         "dims": list(backbone.dims),
-        "sites": list(backbone.sites),
+        "sites": list(places(backbone)),
         "presets": [
             _preset(name, backbone, preset, dims)
             for preset in backbone.presets
@@ -127,7 +127,7 @@ def _network(name: str) -> dict[str, Any]:
 def _pair(backbone_name: str, attention_name: str, dims: int) -> dict[str, Any]:
     backbone, attention = BACKBONES[backbone_name], ATTENTION[attention_name]
     refusal = why_dims_not(backbone, attention, dims)
-    whys = {site: refusal or why_site_not(backbone, attention, site) for site in backbone.sites}
+    whys = {site: refusal or why_site_not(backbone, attention, site) for site in places(backbone)}
     sites = [site for site, why in whys.items() if not why]
     refused = {site: why for site, why in whys.items() if why}
     return {

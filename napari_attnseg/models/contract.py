@@ -6,15 +6,17 @@ batch; inside it a tensor is ``(B * D, C, h, w)``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_attnseg.axes import Size, Spacing
 from napari_attnseg.config import ModelConfig
+from napari_attnseg.models.grid import Entrance, LayerGrid, MoveBack
 
 Auxiliary = dict[str, Tensor | list[Tensor]]
 """Further outputs by name. A list holds maps as large as the network's input, which come back at
@@ -27,39 +29,30 @@ class ModelError(ValueError):
     """A network that cannot be built or used as asked; the message says why and what to do."""
 
 
-@dataclass(frozen=True)
-class LayerGrid:
-    """Where the voxels of a layer lie: voxel u at ``offset + stride * u`` of the input.
+class AuxiliaryOutput(nn.Module):
+    """Marks a tensor inside a network, ``(B, ...)``, that has a loss of its own.
+
+    In training it is found in `ModelOutput.auxiliary` under the name of its module.
 
     Args:
-        stride_dhw: Input voxels from one voxel of the layer to the next.
-        offset_dhw: Input voxel at which the layer's first voxel is centred.
-        field_dhw: Input voxels that convolutions and pooling let one voxel see.
+        weight: Of its loss in the whole loss.
     """
 
-    stride_dhw: Spacing = (1.0, 1.0, 1.0)
-    offset_dhw: Spacing = (0.0, 0.0, 0.0)
-    field_dhw: Size = (1, 1, 1)
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.weight = weight
 
-    def after(
-        self, kernel: Size, stride: Size = (1, 1, 1), padding: Size | None = None
-    ) -> LayerGrid:
-        """Return the grid after a convolution or a pooling.
+    def forward(self, tensor: Tensor) -> Tensor:
+        return tensor
+
+    def loss(self, tensor: Tensor, target: Tensor) -> Tensor:
+        """Return a scalar.
 
         Args:
-            kernel: Its size along D, H and W.
-            stride: Its step.
-            padding: What it adds before the first voxel; None is half an odd kernel.
+            tensor: What was marked.
+            target: Class indices, ``(B, D, H, W)``, or ``(B, H, W)`` in 2 dimensions.
         """
-        padding = padding or cast("Size", tuple((k - 1) // 2 for k in kernel))
-        rows = zip(self.stride_dhw, self.offset_dhw, kernel, padding, strict=True)
-        offset = tuple(start + ((k - 1) / 2 - p) * jump for jump, start, k, p in rows)
-        seen = zip(self.field_dhw, kernel, self.stride_dhw, strict=True)
-        return LayerGrid(
-            cast("Spacing", tuple(a * b for a, b in zip(self.stride_dhw, stride, strict=True))),
-            cast("Spacing", offset),
-            cast("Size", tuple(int(f + (k - 1) * jump) for f, k, jump in seen)),
-        )
+        raise NotImplementedError
 
 
 @dataclass
@@ -122,6 +115,8 @@ class SegmentationModel(nn.Module):
         """Input sizes are padded to multiples of this along D, H and W."""
         self.context_margin: Size = (0, 0, 0)
         """Voxels around a region that unpadded convolutions need to see to label it."""
+        self.entrance: nn.Module = Entrance()
+        """Where attention may sit that moves the input; see `Entrance`."""
         self.layers: dict[str, Layer] = {}
         self.stages = nn.ModuleDict()
 
@@ -174,21 +169,24 @@ class SegmentationModel(nn.Module):
         batch, size = x.shape[0], cast("Size", tuple(x.shape[2:]))
         if has_context:
             size = cast("Size", tuple(n - 2 * m for n, m in zip(size, margin, strict=True)))
-        logits, auxiliary = self.network(
+        seen, move_back = self.entrance(
             self.fold(self._pad(x, (0, 0, 0) if has_context else margin))
         )
+        inner = LayerGrid(offset_dhw=cast("Spacing", tuple(map(float, margin))))
 
         def finish(tensor: Tensor) -> Tensor:
             d, h, w = size
-            return self.unfold(tensor, batch)[:, :, :d, :h, :w]
+            return self.unfold(move_back(tensor, inner), batch)[:, :, :d, :h, :w]
 
         if not self.training:
-            return finish(logits)
+            return finish(self.network(seen)[0])
+        with self._marked() as marked:
+            logits, auxiliary = self.network(seen)
         finished: Auxiliary = {
             name: [finish(one) for one in value] if isinstance(value, list) else value
             for name, value in auxiliary.items()
         }
-        return ModelOutput(finish(logits), finished)
+        return ModelOutput(finish(logits), finished | marked)
 
     def auxiliary_loss(self, output: ModelOutput, target: Tensor, criterion: Criterion) -> Tensor:
         """Return the whole loss of a training output: that of the logits and of all else.
@@ -198,7 +196,31 @@ class SegmentationModel(nn.Module):
             target: Class indices ``(B, D, H, W)``.
             criterion: From logits and target to a scalar.
         """
+        loss = self.network_loss(output, target, criterion)
+        folded = target.flatten(0, 1) if self.dims == 2 else target  # (B * D, H, W)
+        for name, one in self._markers():
+            if name in output.auxiliary:
+                tensor = cast("Tensor", output.auxiliary[name])
+                loss = loss + one.weight * one.loss(tensor, folded)
+        return loss
+
+    def network_loss(self, output: ModelOutput, target: Tensor, criterion: Criterion) -> Tensor:
+        """Return the loss of the logits and of what `network` returned beside them.
+
+        A backbone with auxiliary tensors says here what they cost; `auxiliary_loss` adds what
+        its attention modules have learn.
+        """
         return criterion(output.logits, target)
+
+    @contextmanager
+    def moves(self) -> Iterator[list[MoveBack]]:
+        """List, for each forward pass in this context, what brings its maps back in place."""
+        found: list[MoveBack] = []
+        hook = self.entrance.register_forward_hook(lambda *args: found.append(args[-1][1]))
+        try:
+            yield found
+        finally:
+            hook.remove()
 
     def fold(self, x: Tensor) -> Tensor:
         """Return slices as a batch, ``(B * D, C, H, W)``, in a network of 2 dimensions."""
@@ -211,6 +233,26 @@ class SegmentationModel(nn.Module):
         if tensor.ndim != 4:
             return tensor
         return tensor.unflatten(0, (batch, -1)).transpose(1, 2)  # (B, C, D, h, w)
+
+    def _markers(self) -> list[tuple[str, AuxiliaryOutput]]:
+        named = self.named_modules()
+        return [(name, one) for name, one in named if isinstance(one, AuxiliaryOutput)]
+
+    @contextmanager
+    def _marked(self) -> Iterator[Auxiliary]:
+        found: Auxiliary = {}
+        handles: list[Any] = []
+        for name, one in self._markers():
+
+            def keep(_: nn.Module, args: Any, tensor: Tensor, name: str = name) -> None:
+                found[name] = tensor
+
+            handles.append(one.register_forward_hook(keep))
+        try:
+            yield found
+        finally:
+            for handle in handles:
+                handle.remove()
 
     def _pad(self, x: Tensor, margin: Size) -> Tensor:
         pads: list[int] = []

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_attnseg.axes import CHANNEL, Size
@@ -15,6 +16,8 @@ from napari_attnseg.models.contract import ModelError, SegmentationModel
 from napari_attnseg.models.sites import AttentionSite
 
 KINDS = ("channel", "spatial", "slice", "axis", "radix", "affinity", "transform", "position")
+TABLE_KINDS = ("radix", "affinity", "transform")
+"""Kinds whose tensors have no place in the image at all."""
 VOLUME_KINDS = ("spatial", "slice", "axis")
 """Kinds that can be shown on the image; the others are numbers or rows."""
 
@@ -24,7 +27,9 @@ class AttentionMap(nn.Module):
 
     The tensors of kinds channel, spatial, slice and axis broadcast over the tensor that the
     module attends to: ``(B, C, 1, 1, 1)``, ``(B, 1, d, h, w)``, ``(B, C, d, 1, 1)``... A position
-    marker is given query and key, ``(B, c, d, h, w)`` each, and no N x N matrix is made.
+    marker is given query and key, ``(B, c, d, h, w)`` each, and no N x N matrix is made; the key
+    may be coarser. Radix is ``(B, R, C)``, affinity ``(B, C, C)`` and transform
+    ``(B, dims, dims + 1)``.
 
     Args:
         kind: One of `KINDS`.
@@ -64,10 +69,12 @@ class RecordedMap:
         layer: Name of the layer on whose grid the map lies.
         tensor: As the marker was given it, with the slices of a 2-D network unfolded:
             ``(B, C, D, h, w)``. Channel weights are ``(B, C, 1, 1, 1)``, or
-            ``(B, C, D, 1, 1)`` in a 2-D network.
+            ``(B, C, D, 1, 1)`` in a 2-D network; radix, affinity and transform have a first axis
+            of slices there, ``(B, D, ...)``.
         bounds: Smallest and largest value that the map can have, or None.
         size: Voxels along D, H and W of the tensor that was attended to.
         key: Of the position kind, whose `tensor` is the query.
+        dims: Of the network: a voxel of a 2-D network only attends to its own slice.
     """
 
     name: str
@@ -77,6 +84,7 @@ class RecordedMap:
     bounds: tuple[float, float] | None
     size: Size
     key: Tensor | None = None
+    dims: int = 3
 
     def volume(self) -> Tensor:
         """Return the mean over channels on the layer's grid, ``(B, 1, d, h, w)``.
@@ -90,11 +98,18 @@ class RecordedMap:
         return mean.expand(-1, -1, *self.size)
 
     def numbers(self) -> Tensor:
-        """Return one number per channel, ``(B, C)``: the mean over slices and voxels."""
+        """Return the mean over slices and voxels.
+
+        One number per channel, ``(B, C)``; for kinds radix, affinity and transform as they are.
+        """
+        if self.kind in TABLE_KINDS:
+            return self.tensor.mean(dim=1) if self.dims == 2 else self.tensor
         return self.tensor.flatten(2).mean(dim=2)
 
     def row(self, voxel_dhw: Size) -> Tensor:
         """Return what one voxel of the layer attends to, ``(B, 1, d, h, w)``, which sums to 1.
+
+        Where keys are coarser than the layer, so is this; it covers the same box.
 
         Raises:
             ModelError: If this is not a map of the position kind.
@@ -102,8 +117,13 @@ class RecordedMap:
         if self.key is None:
             raise ModelError(f"{self.name} is of kind {self.kind}, which has no rows.")
         d, h, w = voxel_dhw
-        energy = torch.einsum("bc,bcn->bn", self.tensor[:, :, d, h, w], self.key.flatten(2))
-        return energy.softmax(dim=1).unflatten(1, (1, *self.key.shape[2:]))
+        seen = self.key if self.dims == 3 else self.key[:, :, d : d + 1]
+        energy = torch.einsum("bc,bcn->bn", self.tensor[:, :, d, h, w], seen.flatten(2))
+        row = energy.softmax(dim=1).unflatten(1, (1, *seen.shape[2:]))
+        if self.dims == 3:
+            return row
+        others = self.key.shape[2] - d - 1
+        return F.pad(row, (0, 0, 0, 0, d, others))  # (B, 1, D, h, w)
 
 
 @contextmanager
@@ -139,7 +159,10 @@ def _watch(
     size: list[Size] = [(1, 1, 1)]
 
     def unfolded(tensor: Tensor) -> Tensor:
-        return model.unfold(tensor.detach().float(), batch[0])
+        tensor = tensor.detach().float()
+        if model.dims == 2 and tensor.ndim == 3:
+            return tensor.unflatten(0, (batch[0], -1))
+        return model.unfold(tensor, batch[0])
 
     def note_size(_: nn.Module, args: tuple[Tensor, ...]) -> None:
         size[0] = cast("Size", tuple(model.unfold(args[0], batch[0]).shape[2:]))
@@ -155,6 +178,7 @@ def _watch(
                 bounds=marked.bounds,
                 size=size[0],
                 key=unfolded(args[1]) if len(args) > 1 else None,
+                dims=model.dims,
             )
         )
 

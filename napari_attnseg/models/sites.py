@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
 from napari_attnseg.models.contract import ModelError
+from napari_attnseg.models.grid import stay
 
 SITES = ("encoder", "bottleneck", "skip", "concat", "decoder", "head")
 """Kinds of place: the end of an encoder block, of the deepest block, the skip connection, its
 concatenation with the coarser map, the end of a decoder block, and before the output layer."""
+
+INPUT = "input"
+"""The place before any network, for what moves the image and brings the logits back."""
 
 CONTEXT_SITES = ("skip",)
 """Places that are also given the coarser map that they will be joined with."""
@@ -36,8 +41,9 @@ def parse_site(text: str) -> Site:
         ModelError: If it names none.
     """
     name, colon, levels = text.strip().partition(":")
-    if name not in SITES:
-        raise ModelError(f"{text!r} is no place for attention; the places are {', '.join(SITES)}.")
+    if name not in (*SITES, INPUT):
+        places = ", ".join((*SITES, INPUT))
+        raise ModelError(f"{text!r} is no place for attention; the places are {places}.")
     if not colon:
         return Site(name)
     parts = [part.strip() for part in levels.split(",")]
@@ -48,7 +54,7 @@ def parse_site(text: str) -> Site:
 
 def place_name(site: str, level: int) -> str:
     """Return the name of one place, such as ``"skip1"`` or ``"bottleneck"``."""
-    return site if site in ("bottleneck", "head") else f"{site}{level}"
+    return site if site in ("bottleneck", "head", INPUT) else f"{site}{level}"
 
 
 class AttentionSite(nn.Module):
@@ -76,3 +82,12 @@ class AttentionSite(nn.Module):
         if getattr(self.module, "needs_context", False):
             return self.module(x, context)
         return self.module(x)
+
+
+class InputSite(AttentionSite):
+    """The place before a network, which is its `napari_attnseg.models.contract.Entrance`."""
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Any:
+        """Return what the network sees, and what brings its maps back to the input's place."""
+        move = getattr(self.module, "there_and_back", None)
+        return (super().forward(x), stay) if move is None else move(x)

@@ -60,6 +60,12 @@ class UNetOptions(Config):
         choices=("block", "pooled"),
     )
     deep_supervision: bool = setting(False, help="Also learn from the coarser decoder levels")
+    head: str = setting(
+        "top", help="Score the finest decoder level, or all, joined", choices=("top", "levels")
+    )
+    gating: bool = setting(
+        False, help="Convolve the bottleneck before attention compares the deepest skip with it"
+    )
 
 
 class Stage(nn.Module):
@@ -78,14 +84,17 @@ class Stage(nn.Module):
 class Join(nn.Module):
     """Joins a skip connection with the coarser map, each attended to where attention sits."""
 
-    def __init__(self, skip: nn.Module, up: nn.Module, concat: nn.Module) -> None:
+    def __init__(
+        self, skip: nn.Module, up: nn.Module, concat: nn.Module, gating: nn.Module
+    ) -> None:
         super().__init__()
         self.skip = skip
+        self.gating = gating
         self.up = up
         self.concat = concat
 
     def forward(self, skip: Tensor, coarser: Tensor) -> Tensor:
-        joined = torch.cat([self.skip(skip, coarser), self.up(coarser)], dim=CHANNEL)
+        joined = torch.cat([self.skip(skip, self.gating(coarser)), self.up(coarser)], dim=CHANNEL)
         return self.concat(joined)
 
 
@@ -108,7 +117,11 @@ class UNet(SegmentationModel):
         top = options.widths[0]
         self.head_attention = make_attention("head", 0, top, layer="decoder0")
         self.head = blocks.conv(self.dims, top, config.out_channels, 1)
+        self.joins_heads = options.head == "levels"
         self.side_heads = nn.ModuleDict(self._side_heads())
+        if self.joins_heads:
+            out = config.out_channels
+            self.fuse = blocks.conv(self.dims, out * self.depth, out, 1)
 
     def network(self, x: Tensor) -> tuple[Tensor, Auxiliary]:
         skips, sides = [], []
@@ -118,12 +131,14 @@ class UNet(SegmentationModel):
         x = self.stages["bottleneck"](x)
         for level in reversed(range(self.depth)):
             x = self.stages[f"decoder{level}"](self.joins[f"{level}"](skips.pop(), x))
-            if self.training and f"{level}" in self.side_heads:
+            if f"{level}" in self.side_heads and (self.training or self.joins_heads):
                 sides.append(self.side_heads[f"{level}"](x))
         logits = self.head(self.head_attention(x))
-        return logits, {"deep_supervision": sides[::-1]} if sides else {}
+        if self.joins_heads:
+            logits = self.fuse(torch.cat([*sides, logits], dim=CHANNEL))
+        return logits, {"deep_supervision": sides[::-1]} if self.options.deep_supervision else {}
 
-    def auxiliary_loss(self, output: ModelOutput, target: Tensor, criterion: Criterion) -> Tensor:
+    def network_loss(self, output: ModelOutput, target: Tensor, criterion: Criterion) -> Tensor:
         """Return the mean loss of the logits and the coarser ones, each weighing half the last."""
         maps = [output.logits, *output.auxiliary.get("deep_supervision", [])]
         weights = [0.5**level for level in range(len(maps))]
@@ -185,14 +200,25 @@ class UNet(SegmentationModel):
             risen, up = deeper, blocks.upsample(self.dims, stride, options.up)
         skip = attend("skip", level, width, layer=f"encoder{level}", context_channels=deeper)
         concat = attend("concat", level, width + risen, layer=f"decoder{level}")
-        self.joins[f"{level}"] = Join(skip, up, concat)
+        self.joins[f"{level}"] = Join(skip, up, concat, self._gating(level, skip))
         return width + risen
 
-    def _block(self, level: int, channels: int, first: int) -> nn.Sequential:
-        kernel, width, options = self.kernels[level], self.options.widths[level], self.options
-        style = blocks.UnitStyle(
+    def _gating(self, level: int, skip: nn.Module) -> nn.Module:
+        """Return what the bottleneck passes before the deepest skip is compared with it."""
+        is_compared = getattr(getattr(skip, "module", None), "needs_context", False)
+        if not (self.options.gating and level == self.depth - 1 and is_compared):
+            return nn.Identity()
+        deepest = self.options.widths[-1]
+        return blocks.conv_unit(self.dims, deepest, deepest, 1, self._style())
+
+    def _style(self) -> blocks.UnitStyle:
+        options = self.options
+        return blocks.UnitStyle(
             options.norm, options.activation, options.norm_last, options.conv_bias
         )
+
+    def _block(self, level: int, channels: int, first: int) -> nn.Sequential:
+        kernel, width, style = self.kernels[level], self.options.widths[level], self._style()
         return nn.Sequential(
             blocks.conv_unit(self.dims, channels, first, kernel, style),
             blocks.conv_unit(self.dims, first, width, kernel, style),
@@ -200,8 +226,9 @@ class UNet(SegmentationModel):
 
     def _side_heads(self) -> dict[str, nn.Module]:
         heads: dict[str, nn.Module] = {}
+        has_sides = self.options.deep_supervision or self.joins_heads
         stride: Size = (1, 1, 1)
-        for level in range(1, self.depth if self.options.deep_supervision else 0):
+        for level in range(1, self.depth if has_sides else 0):
             steps = zip(stride, self.strides[level], strict=True)
             stride = cast("Size", tuple(a * b for a, b in steps))
             channels, out = self.options.widths[level], self.config.out_channels

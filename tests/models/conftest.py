@@ -15,7 +15,7 @@ from napari_attnseg.config import ModelConfig
 from napari_attnseg.models import SegmentationModel, build_model
 from napari_attnseg.models.attention import ATTENTION
 from napari_attnseg.models.backbones import BACKBONES
-from napari_attnseg.models.build import why_dims_not, why_site_not
+from napari_attnseg.models.build import places, why_dims_not, why_site_not
 
 SIZES = ((5, 9, 7), (1, 1, 1), (3, 12, 16), (8, 13, 10), (2, 3, 1), (6, 17, 4))
 
@@ -81,7 +81,7 @@ _ALL = [
     Case(backbone, attention, site, dims)
     for backbone in BACKBONES
     for attention in ATTENTION
-    for site in BACKBONES[backbone].sites
+    for site in places(BACKBONES[backbone])
     for dims in (2, 3)
 ]
 

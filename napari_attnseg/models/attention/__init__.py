@@ -10,12 +10,17 @@ from torch import Tensor, nn
 from napari_attnseg.models.sites import SITES
 from napari_attnseg.registry import Registry
 
+WIRING = ("dims", "context_channels", "level", "classes")
+"""What a module may be told: the number of dimensions, the channels of the coarser map, the level
+of its place, 0 at full resolution, and the classes of the network, with the background."""
+
 
 class AttentionModule(nn.Module):
     """Base of all attention modules: facts by which pairs are computed, and one way to call.
 
-    A subclass is built as ``(channels, *, dims=3, context_channels=None, **options)``; the
-    first line of its docstring is its tooltip. What can be seen passes through an
+    A subclass is built as ``(channels, *, dims=3, context_channels=None, **options)``, and is
+    also told what it asks for in `WIRING`; the first line of its docstring is its
+    tooltip. What can be seen passes through an
     `napari_attnseg.models.recording.AttentionMap`.
     """
 
@@ -44,10 +49,19 @@ class AttentionModule(nn.Module):
     @classmethod
     def options(cls) -> dict[str, Any]:
         """Return the options of the module with their defaults."""
-        parameters = inspect.signature(cls.__init__).parameters.values()
-        wiring = ("self", "channels", "dims", "context_channels")
-        named = (one for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY)
-        return {one.name: one.default for one in named if one.name not in wiring}
+        keywords = _keywords(cls)
+        return {name: default for name, default in keywords.items() if name not in WIRING}
+
+    @classmethod
+    def wiring(cls) -> tuple[str, ...]:
+        """Return what the module is told of its place and its network."""
+        return tuple(name for name in _keywords(cls) if name in WIRING)
+
+
+def _keywords(cls: type) -> dict[str, Any]:
+    parameters = inspect.signature(cls).parameters.values()
+    named = (one for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY)
+    return {one.name: one.default for one in named}
 
 
 ATTENTION: Registry[type[AttentionModule]] = Registry(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from napari_attnseg.axes import spatial_axes
 from napari_attnseg.models.attention import ATTENTION, AttentionModule
+from napari_attnseg.models.blocks import check_choice
 from napari_attnseg.models.recording import AttentionMap
 
 POOLINGS = ("avg", "max", "both")
@@ -45,8 +46,7 @@ class SqueezeExcite(AttentionModule):
         pooling: str = "avg",
     ) -> None:
         super().__init__()
-        if pooling not in POOLINGS:
-            raise ValueError(f"pooling is {pooling!r}; choose one of {', '.join(POOLINGS)}.")
+        check_choice("pooling", pooling, POOLINGS)
         hidden = max(1, channels // reduction)
         self.pooling = pooling
         self.squeeze = nn.Linear(channels, hidden, bias=bias)

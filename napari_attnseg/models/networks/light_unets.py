@@ -7,8 +7,13 @@ from typing import Any
 from napari_attnseg.config import ModelConfig
 from napari_attnseg.models.networks import NETWORKS, Network
 
+BLOCKS = ("encoder", "bottleneck", "decoder")
+SLICES: dict[str, Any] = {"depth": 144, "reduction": 8, "slice_reduction": 16}
 
-def _config(attention: str, sites: tuple[str, ...], **options: Any) -> ModelConfig:
+
+def _config(
+    attention: str, sites: tuple[str, ...], up: str = "nearest", **options: Any
+) -> ModelConfig:
     return ModelConfig(
         backbone="unet3d",
         attention=attention,
@@ -17,6 +22,7 @@ def _config(attention: str, sites: tuple[str, ...], **options: Any) -> ModelConf
         in_channels=1,
         out_channels=11,
         preset="light",
+        options={"up": up},
         attention_options=options,
     )
 
@@ -24,12 +30,36 @@ def _config(attention: str, sites: tuple[str, ...], **options: Any) -> ModelConf
 NETWORKS.register("AnatomyNet (cSE)")(
     Network(
         "Light 3D U-Net with channel SE at the end of each block",
-        _config("se", ("encoder", "bottleneck", "decoder"), reduction=8, bias=True),
+        _config("se", BLOCKS, reduction=8, bias=True),
     )
 )
 NETWORKS.register("PENet")(
     Network(
         "Light 3D U-Net with project and excite at the end of each encoder block",
         _config("pe", ("encoder", "bottleneck"), average=True, act="prelu"),
+    )
+)
+NETWORKS.register("PANet")(
+    Network(
+        "Light 3D U-Net with progressive attention at the end of each block",
+        _config("pam", BLOCKS, up="linear", **SLICES),
+    )
+)
+NETWORKS.register("PANet + AG")(
+    Network(
+        "Light 3D U-Net with progressive attention in each block and gates on its skips",
+        _config("pam", (*BLOCKS, "skip"), up="linear", has_skip_gate=True, **SLICES),
+    )
+)
+NETWORKS.register("csA-Net")(
+    Network(
+        "Light 3D U-Net with channel, then slice attention at the end of each block",
+        _config("csa", BLOCKS, **SLICES),
+    )
+)
+NETWORKS.register("scA-Net")(
+    Network(
+        "Light 3D U-Net with slice, then channel attention at the end of each block",
+        _config("sca", BLOCKS, **SLICES),
     )
 )
