@@ -11,8 +11,9 @@ import pytest
 
 from napari_attnseg.config import ModelConfig
 from napari_attnseg.session import Background, Problem, Session, WorkList
-from napari_attnseg.session.cases import OpenCase, display_window, label_volume
+from napari_attnseg.session.cases import OpenCase, label_volume
 from napari_attnseg.session.curves import Curves, read_curves
+from napari_attnseg.session.display import display_window, showable
 from napari_attnseg.session.explanations import layer_title, layer_words
 from napari_attnseg.session.files import project_place, read_json, write_json
 from napari_attnseg.session.predictions import class_volumes
@@ -295,3 +296,23 @@ def test_a_project_goes_beside_the_data_and_never_into_them(tmp_path: Path) -> N
     (tmp_path / "Task04").mkdir()
 
     assert project_place(tmp_path / "Task04") == tmp_path.resolve() / "Task04-attnseg"
+
+
+def test_a_turned_channel_is_resampled_for_display_at_its_own_place() -> None:
+    angle = 0.2
+    turned = np.eye(4)
+    turned[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    source = Volume(np.zeros((1, 20, 22, 24), np.float32), turned)
+    d, h, w = np.meshgrid(*map(np.arange, source.shape_dhw), indexing="ij")
+    world = source.grid.world(np.stack([d, h, w], axis=-1))
+    source = source.on_grid((world @ [1.0, 2.0, 3.0]).astype(np.float32))
+    reference = Volume(np.zeros((1, 5, 6, 7)), np.diag([1.0, 1.5, 2.0, 1.0])).grid.cropped(
+        (2, 4, 3), (4, 5, 6)
+    )
+
+    shown = showable(source, reference)
+
+    at = np.stack(np.meshgrid(*map(np.arange, reference.shape_dhw), indexing="ij"), axis=-1)
+    assert shown.grid.difference(reference) is None
+    assert np.allclose(shown.data[0], reference.world(at) @ [1.0, 2.0, 3.0], atol=1e-3)
+    assert showable(shown, reference) is shown

@@ -115,14 +115,18 @@ class Tour:
         self._take("Evaluate", "evaluate")
 
     def _go_to_the_largest_slice(self) -> None:
-        view = self.session.predictions.view
-        if view is not None:
-            sizes = (view.labels.data[0] > 0).sum(axis=(1, 2))
+        view, case = self.session.predictions.view, self.session.cases.case
+        if view is not None and case is not None:
+            shown = case.label or view.labels
+            sizes = (shown.data[0] > 0).sum(axis=(1, 2))
             self.workbench.bench.layers.go_to_slice(0, int(sizes.argmax()))
 
     def _take(self, panel: str, name: str) -> None:
         self.workbench.show_panel(panel)
-        self._idle(0.6)
+        self._idle(0.3)
+        # Docks may have grown with the names of layers.
+        self.workbench.bench.viewer.reset_view()
+        self._idle(0.5)
         path = self.out / f"{name}.png"
         self.workbench.bench.viewer.window.screenshot(str(path), flash=False, canvas_only=False)
         self.pictures.append(path)

@@ -12,6 +12,7 @@ from psygnal import Signal
 
 from napari_attnseg.session import files
 from napari_attnseg.session.background import Background
+from napari_attnseg.session.display import display_window, showable
 from napari_attnseg.session.files import CaseRow, Worklist
 from napari_attnseg.volume import Volume, require_same_grid
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from napari_attnseg.cohort.project import Project
 
 STATUSES = ("unlabelled", "draft", "corrected", "approved")
-CT_AIR = -800.0
-CT_WINDOW = (-160.0, 240.0)
 SYMBOLS = {"unlabelled": "○", "draft": "◐", "corrected": "●", "approved": "✓"}
 
 
@@ -219,22 +218,6 @@ def read_case(project: Project, name: str) -> OpenCase:
     return OpenCase(name, tuple(images), label, case.status, case.set, windows, tuple(warnings))
 
 
-def display_window(volume: Volume) -> tuple[float, float]:
-    """Return the intensities to show as black and white.
-
-    CT, known by air at about -1000 HU, gets the soft-tissue window; anything else its own range
-    without the outermost half percent.
-    """
-    sparse = volume.data[..., ::2, ::2] if volume.data.size > 2_000_000 else volume.data
-    finite = sparse[np.isfinite(sparse)]
-    if not finite.size:
-        return 0.0, 1.0
-    low, high = (float(one) for one in np.percentile(finite, (0.5, 99.5)))
-    if low <= CT_AIR and high > 0:
-        return CT_WINDOW
-    return (low, high) if high > low else (low, low + 1.0)
-
-
 def label_volume(case: OpenCase, labels: np.ndarray, classes: dict[int, str]) -> Volume:
     """Return label values on the grid of the case's image, in the smallest unsigned type."""
     kind = np.min_scalar_type(int(labels.max(initial=0)))
@@ -258,10 +241,11 @@ def _read_images(
         at, taken[str(path)] = taken[str(path)], taken[str(path)] + 1
         is_alone = list(map(str, paths.values())).count(str(path)) == 1
         images += _channels(channel, volume) if is_alone else [(channel, _channel(volume, at))]
-    for channel, volume in images[1:]:
+    for index, (channel, volume) in enumerate(images[1:], start=1):
         how = images[0][1].grid.difference(volume.grid)
         if how is not None:
             warnings.append(f"{channel} is on another grid than {images[0][0]}: {how}.")
+            images[index] = (channel, showable(volume, images[0][1].grid))
     return images, warnings
 
 

@@ -19,7 +19,7 @@ from napari_attnseg.gui.viewer.facts import (
     label_values_on,
 )
 from napari_attnseg.io import looks_like_labels
-from napari_attnseg.session.cases import display_window
+from napari_attnseg.session.display import display_window
 from napari_attnseg.volume import Volume, display_scale
 
 LayerData = tuple[Any, dict[str, Any], str]
