@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from napari_attnseg.io.atomic import atomic_write
 from napari_attnseg.io.describe import describe, describe_all
-from napari_attnseg.io.format import FORMATS, VolumeError, known_suffix, known_suffixes, stem
+from napari_attnseg.io.format import (
+    FORMATS,
+    SeriesChoiceError,
+    VolumeError,
+    known_suffix,
+    known_suffixes,
+    series_format_of,
+    stem,
+)
 from napari_attnseg.io.labels import as_label_map, looks_like_labels, values_in
 from napari_attnseg.io.volumes import read_volume, write_volume
 
 __all__ = [
     "FORMATS",
+    "SeriesChoiceError",
     "VolumeError",
     "as_label_map",
     "atomic_write",
@@ -19,6 +28,7 @@ __all__ = [
     "known_suffixes",
     "looks_like_labels",
     "read_volume",
+    "series_format_of",
     "stem",
     "values_in",
     "write_volume",

@@ -56,7 +56,8 @@ def stacked(series: Series, name: str) -> tuple[Stack, list[str]]:
     for one in headers:
         if one.refusal:
             raise VolumeError(f"{one.path.name!r} {one.refusal}.")
-    warnings = [f"{copies} files are copies of others and were left out."] if copies else []
+    told = "1 file is a copy of another" if copies == 1 else f"{copies} files are copies of others"
+    warnings = [f"{told}; left out."] if copies else []
     frames = [frame for header in headers for frame in header.frames]
     return stack(frames, name), warnings
 

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from napari_attnseg.io.dicom.channels import SAME_PLACE
-from napari_attnseg.io.dicom.stack import SAME_DIRECTION
+from napari_attnseg.io.dicom.line import SAME_DIRECTION
 from napari_attnseg.io.format import VolumeError
 from napari_attnseg.volume import SAME_GRID_TOLERANCE, Grid, Volume, affine_for_itk
 

@@ -17,7 +17,7 @@ from napari_attnseg.io.dicom.headers import Frame, read_header
 from napari_attnseg.io.dicom.image import image_grid
 from napari_attnseg.io.dicom.segment_codes import code_of
 from napari_attnseg.io.dicom.segmentation import VALUE_NOTE
-from napari_attnseg.io.dicom.series import Series, choose, find_series
+from napari_attnseg.io.dicom.series import Series
 from napari_attnseg.io.format import VolumeError
 from napari_attnseg.io.labels import as_label_map, smallest_type, values_in
 from napari_attnseg.volume import Grid, Volume, require_same_grid
@@ -29,18 +29,14 @@ _EXPECTED = (
 """Tags that a file must have but may leave empty."""
 
 
-def write_segmentation(
-    path: Path, mask: Volume, source: Path | None = None, series: int | str | None = None
-) -> None:
+def write_segmentation(path: Path, mask: Volume) -> None:
     """Write each class of a label map as one segment of a DICOM file.
 
     Its voxels may be stored in another order than the series'; they must be the same ones.
 
     Args:
         path: The file to write.
-        mask: Whole numbers, one channel.
-        source: The series it was drawn on; by default the one that the mask's grid came from.
-        series: Which series at ``source``, if there are several.
+        mask: Whole numbers, one channel; its storage names the files of the series.
 
     Raises:
         VolumeError: If it is no label map, or its series is not known or lacks what is needed.
@@ -48,7 +44,7 @@ def write_segmentation(
         OSError: If the file cannot be written; what was there stays.
     """
     highdicom = _highdicom()
-    found = _source_series(path, mask, source, series)
+    found = _source_series(path, mask)
     grid, frames = image_grid(found, path.name)
     data, classes = _label_map(path, mask, grid)
     files = list(dict.fromkeys(one.path for one in frames))
@@ -72,11 +68,7 @@ def _highdicom() -> ModuleType:
     return highdicom
 
 
-def _source_series(
-    path: Path, mask: Volume, source: Path | None, series: int | str | None
-) -> Series:
-    if source is not None:
-        return choose(find_series(source), series, source)
+def _source_series(path: Path, mask: Volume) -> Series:
     files = mask.storage.extra.get("files", ()) if mask.storage is not None else ()
     if not files:
         raise VolumeError(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from napari_attnseg.io.dicom.files import damage_named, is_dicom, read_tags
 from napari_attnseg.io.dicom.headers import DIRECTORY_CLASS, Header, read_header
-from napari_attnseg.io.format import VolumeError
+from napari_attnseg.io.format import SeriesChoiceError, VolumeError
 
 
 @dataclass(frozen=True)
@@ -40,25 +40,11 @@ class Series:
     @property
     def title(self) -> str:
         """What it is called and how many slices it has, in words."""
-        kind = "segmentation" if self.is_segmentation else self.first.modality or "image"
         name = f" {self.first.description!r}" if self.first.description else ""
+        if self.is_segmentation:
+            return f"segmentation{name}"
+        kind = self.first.modality or "image"
         return f"{kind}{name} ({self.slices} {'slice' if self.slices == 1 else 'slices'})"
-
-
-class SeriesChoiceError(VolumeError):
-    """Several series lie where one is asked for.
-
-    Args:
-        titles: What each is called, with its number of slices, in the order of their numbers.
-    """
-
-    def __init__(self, name: str, titles: Sequence[str]) -> None:
-        listed = "; ".join(f"{at}: {title}" for at, title in enumerate(titles, start=1))
-        super().__init__(
-            f"{name!r} holds {len(titles)} series; choose one by its number (series=1) or give "
-            f"one file of it: {listed}."
-        )
-        self.titles = tuple(titles)
 
 
 def find_series(path: Path) -> list[Series]:
@@ -120,6 +106,20 @@ def grouped(headers: Iterable[Header]) -> list[Series]:
             groups[_key(one)].append(one)
     found = [Series(tuple(group)) for group in groups.values()]
     return sorted(found, key=lambda one: (one.is_segmentation, one.first.number, _key(one.first)))
+
+
+def places(found: Sequence[Series], folder: Path) -> list[Path]:
+    """Return the path that stands for each series below a folder: its own folder, or a file."""
+    if len(found) == 1:
+        return [folder]
+    parents = [{header.path.parent for header in one.headers} for one in found]
+    named = []
+    for at, (one, mine) in enumerate(zip(found, parents, strict=True)):
+        others = {parent for other in parents[:at] + parents[at + 1 :] for parent in other}
+        own = next(iter(mine))
+        is_alone = len(mine) == 1 and not any(other.is_relative_to(own) for other in others)
+        named.append(own if is_alone else one.first.path)
+    return named
 
 
 def is_directory_file(path: Path) -> bool:

@@ -4,26 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
 from napari_attnseg.io.dicom.channels import split_channels
 from napari_attnseg.io.dicom.headers import Frame
+from napari_attnseg.io.dicom.line import EVEN, SAME_DIRECTION, line_of
 from napari_attnseg.io.format import VolumeError
 from napari_attnseg.volume import affine_for_itk
-
-EVEN = 0.01
-"""Slices are even where none lies further off than this fraction of their spacing."""
-
-MOST_ROUNDING = 0.1
-"""Rounded headers are forgiven up to this fraction of the spacing, with a warning."""
-
-SAME_DIRECTION = 1e-3
-"""Directions that differ by less than this are one, about 0.06 degrees."""
-
-SMALLEST_DRIFT = 0.02
-"""A drift of the whole stack by less than this fraction of a voxel is rounding, not a tilt."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +48,8 @@ def stack(frames: Sequence[Frame], name: str) -> Stack:
     channels, names = split_channels(frames, heights, name)
     first = channels[0]
     line = np.array([one.position for one in first])
-    start, step, warnings = _line(line, normal, first, spacing, name)
+    start, step, warnings = line_of(line, normal, first[0].thickness, spacing, name)
+    _require_one_place(channels, line, step, name)
     lps = np.eye(4)
     lps[:3, 0] = directions[0] * spacing[1]
     lps[:3, 1] = directions[1] * spacing[0]
@@ -124,91 +113,13 @@ def _require_one_orientation(directions: np.ndarray, name: str) -> None:
     )
 
 
-def _line(
-    line: np.ndarray,
-    normal: np.ndarray,
-    frames: Sequence[Frame],
-    spacing: tuple[float, float],
-    name: str,
-) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Return where the first slice lies and the step to the next, LPS mm, with warnings."""
-    if len(line) == 1:
-        thickness = frames[0].thickness
-        told = () if thickness else ("The only slice does not say its thickness; 1 mm is taken.",)
-        return line[0], normal * (thickness or 1.0), told
-    start, step = _fitted(line)
-    _require_no_tilt(line, step, normal, spacing, name)
-    off = np.linalg.norm(line - (start + np.arange(len(line))[:, None] * step), axis=1).max()
-    distance = float(np.linalg.norm(step))
-    warnings: tuple[str, ...] = ()
-    if off > EVEN * distance:
-        if off > min(0.55 * _rounding(line), MOST_ROUNDING * distance):
-            raise VolumeError(_unevenness(line @ normal, off, name))
-        warnings = (f"The rounded slice positions are up to {off:.3f} mm off an even spacing.",)
-    drift = np.linalg.norm(line[-1] - line[0] - (line[-1] - line[0]) @ normal * normal)
-    if drift <= SMALLEST_DRIFT * min(*spacing, distance):
-        step = normal * (step @ normal)
-    return start, step, warnings
-
-
-def _fitted(line: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return start and step of the straight line that passes the positions most closely."""
-    step = (line[-1] - line[0]) / (len(line) - 1)
-    off = np.abs(line - (line[0] + np.arange(len(line))[:, None] * step)).max()
-    if off <= 1e-4 * np.linalg.norm(step):
-        return line[0], step
-    at = np.arange(len(line)) - (len(line) - 1) / 2
-    step = at @ (line - line.mean(axis=0)) / (at @ at)
-    return line.mean(axis=0) + at[0] * step, step
-
-
-def _require_no_tilt(
-    line: np.ndarray,
-    step: np.ndarray,
-    normal: np.ndarray,
-    spacing: tuple[float, float],
-    name: str,
+def _require_one_place(
+    channels: Sequence[Sequence[Frame]], line: np.ndarray, step: np.ndarray, name: str
 ) -> None:
-    along = step @ normal
-    aside = float(np.linalg.norm(step - along * normal))
-    drift = aside * (len(line) - 1)
-    if aside <= SAME_DIRECTION * along or drift <= SMALLEST_DRIFT * min(spacing):
-        return
-    raise VolumeError(
-        f"The slices of {name!r} are tilted by {np.degrees(np.arctan2(aside, along)):.2f} degrees "
-        f"(gantry tilt): each lies {aside:.3f} mm aside of the one before at {along:.3f} mm "
-        "spacing; resample the series to upright slices first, for example with dcm2niix."
-    )
-
-
-def _rounding(line: np.ndarray) -> float:
-    """Return the unit to which the header's positions are rounded, if it is coarse; else 0."""
-    for unit in (1.0, 0.1, 0.01):
-        if np.allclose(line / unit, np.rint(line / unit), atol=1e-6):
-            return unit
-    return 0.0
-
-
-def _unevenness(heights: np.ndarray, off: float, name: str) -> str:
-    gaps = np.diff(heights)
-    usual = float(np.median(gaps))
-    usual = float(gaps.min()) if usual > 1.5 * gaps.min() else usual
-    wide = np.flatnonzero(gaps > 1.5 * usual)
-    multiples = gaps / usual
-    start = f"The slices of {name!r} are unevenly spaced: "
-    if len(wide) and np.abs(multiples - np.rint(multiples)).max() < 0.05:
-        missing = int(np.rint(multiples).sum()) - len(gaps)
-        at = int(wide[0])
-        where = f"between {heights[at]:.2f} and {heights[at + 1]:.2f} mm"
-        ends = [-1, *wide.tolist(), len(gaps)]
-        longest = max(b - a for a, b in pairwise(ends))
-        slices = "1 slice seems" if missing == 1 else f"{missing} slices seem"
-        return (
-            f"{start}{gaps.max():.3f} mm {where}, {usual:.3f} mm elsewhere, so {slices} to be "
-            f"missing; export the series again, or give only the files of the longest run, "
-            f"{longest} of {len(heights)} slices."
-        )
-    return (
-        f"{start}from {gaps.min():.3f} to {gaps.max():.3f} mm, up to {off:.3f} mm off an even "
-        "grid; export the series again, or resample it to even slices first."
-    )
+    for channel in channels[1:]:
+        aside = np.linalg.norm(np.array([one.position for one in channel]) - line, axis=1).max()
+        if aside > EVEN * np.linalg.norm(step):
+            raise VolumeError(
+                f"Slices of {name!r} at one height lie up to {aside:.3f} mm beside each other; "
+                "give the files of one block of slices only."
+            )
