@@ -64,6 +64,7 @@ _MM = {
     "um": 1e-3, "µm": 1e-3, "μm": 1e-3, "micron": 1e-3, "microns": 1e-3, "micrometer": 1e-3,
 }  # fmt: skip
 _COLOURS = ("rgb-color", "rgba-color", "hsv-color", "xyz-color")
+_SPATIAL = ("domain", "space")
 _ESCAPES = {"n": "\n", "\\": "\\"}
 _VECTOR = re.compile(r"none|\(([^()]*)\)")
 
@@ -161,9 +162,10 @@ def axes(header: NrrdHeader, shape: tuple[int, ...]) -> Axes:
         # In a space with time, the axis that stands still in space is that of time.
         spatial = [a for a, one in enumerate(vectors) if one and (len(one) < 4 or any(one[:3]))]
     else:
-        spatial = [a for a, kind in enumerate(kinds) if kind in ("domain", "space", "???", "none")]
-        spatial = spatial[:3]
+        spatial = [a for a, kind in enumerate(kinds) if kind in (*_SPATIAL, "???", "none")][:3]
     others = [a for a in range(len(shape)) if a not in spatial]
+    if vectors is not None and any(not vectors[a] and kinds[a] in _SPATIAL for a in others):
+        raise HeaderError("has a damaged header: an axis of space has no direction")
     large = [a for a in others if shape[a] > 1]
     if any(kinds[a] in _COLOURS or kinds[a] == "complex" for a in others):
         raise HeaderError("holds colours or complex numbers; convert it to one number a voxel")
@@ -228,7 +230,6 @@ def _require_one_file(name: str) -> None:
 
 
 def _directions(header: NrrdHeader, count: int) -> list[tuple[float, ...] | None] | None:
-    """Return one vector for each axis, None where it has none; None if no axis has."""
     text = header.fields.get("space directions")
     if text is None:
         return None
@@ -249,7 +250,6 @@ def _vector(text: str, what: str) -> tuple[float, ...]:
 
 
 def _require_still(vectors: Sequence[tuple[float, ...] | None], found: Axes) -> None:
-    """Raise if a step in space is also one in time."""
     if any((vectors[a] or ())[3:] not in ((), (0.0,)) for a in found.spatial):
         raise HeaderError("moves through time along an axis of space; save one time at a time")
 
@@ -272,7 +272,6 @@ def _kinds(header: NrrdHeader, count: int) -> list[str]:
 def _unplaced(
     header: NrrdHeader, found: Axes, warnings: list[str], count: int
 ) -> tuple[list[tuple[float, ...]], tuple[float, ...]]:
-    """Return steps and origin of a file that has spacings at most."""
     text = header.fields.get("spacings")
     if text is None:
         warnings.append("The file does not say how large its voxels are; 1 mm is taken.")
@@ -291,9 +290,9 @@ def _unplaced(
 
 
 def _unit(header: NrrdHeader, warnings: list[str]) -> float:
-    units = set(re.findall(r'"([^"]*)"', header.fields.get("space units", "").lower()))
-    if len(units) == 1 and (unit := units.pop().strip()) in _MM:
-        return _MM[unit]
-    if units - {""}:
+    units = set(re.findall(r'"([^"]*)"', header.fields.get("space units", "").lower())) - {""}
+    known = {_MM.get(unit.strip()) for unit in units}
+    if units and (len(known) > 1 or None in known):
         warnings.append("The unit of length is unknown; mm is taken.")
-    return 1.0
+        return 1.0
+    return known.pop() or 1.0 if known else 1.0

@@ -18,6 +18,7 @@ _LARGEST_RATIO = 1040
 _ALLOWANCE = 64 << 20
 _MODES = ("1", "L", "LA", "P", "I;16", "I;16B", "I;16L", "I", "F", "RGB", "RGBA")
 _PALETTE_WARNING = "The pictures have a palette; the numbers of its colours are taken, not these."
+_PNG_END = b"IEND\xaeB`\x82"
 _PALETTE = 3
 _ALPHA = (1, 2)
 
@@ -68,6 +69,8 @@ def _read_picture(path: Path) -> tuple[np.ndarray, str]:
         _require_size(path, image.width * image.height * 4)
         # Only this compares the checksums of a PNG; the file must be opened anew after it.
         image.verify()
+    if path.suffix.lower() == ".png" and _PNG_END not in path.read_bytes():
+        raise VolumeError(f"{path.name!r} is cut off; copy it again from its source.")
     with Image.open(path) as image:
         if image.mode not in _MODES:
             raise VolumeError(f"{path.name!r} holds {image.mode} colours; save it as grey values.")

@@ -223,11 +223,11 @@ def test_nan_and_infinity_stay(suffix, tmp_path, affine_of):
 @pytest.mark.parametrize("encoding", ["raw", "gzip", "bzip2", "zlib"])
 @pytest.mark.parametrize("endian", ["little", "big"])
 def test_encoding_and_byte_order_stay(suffix, encoding, endian, tmp_path, affine_of, voxels):
-    format = "nrrd" if suffix == ".nrrd" else "metaimage"
-    if encoding == {"nrrd": "zlib", "metaimage": "bzip2"}[format]:
-        pytest.skip(f"{format} has no {encoding}")
+    kind = "nrrd" if suffix == ".nrrd" else "metaimage"
+    if encoding == {"nrrd": "zlib", "metaimage": "bzip2"}[kind]:
+        pytest.skip(f"{kind} has no {encoding}")
     extra = {"encoding": encoding, "endian": endian, "placing": {}}
-    storage = Storage(format=format, extra=extra)
+    storage = Storage(format=kind, extra=extra)
     data = voxels((1, 5, 7, 9), "int32")
 
     path = write_volume(tmp_path / f"case{suffix}", Volume(data, affine_of("ASL"), storage))
