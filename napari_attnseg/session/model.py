@@ -125,7 +125,11 @@ class ModelDesk:
     def use_run(self, run_id: str | None) -> None:
         """Work with a trained run from now on."""
         run = next((one for one in self.runs if one.id == run_id), None)
-        self._set_run(run)
+        if run is None and run_id is not None:
+            # It has just been made, and the list is from before.
+            self.refresh_runs(run_id)
+        else:
+            self._set_run(run)
 
     def load_file(self, path: Path) -> None:
         """Take a run from a folder, or a file in it, outside the project."""
