@@ -16,27 +16,27 @@ CLASSES = {1: "liver", 2: "kidneys", 3: "spleen", 4: "lesion"}
 LIVER = 1
 CHANNELS = ("T1", "T2")
 
-# Name, brightness in T1 and in T2, and label value.
+# Name, brightness in T1 (fat suppressed, with contrast agent) and in T2, and label value.
 _TISSUES = (
     ("air", 0.0, 0.0, 0),
-    ("fat", 1.00, 0.72, 0),
-    ("muscle", 0.26, 0.20, 0),
-    ("visceral fat", 0.92, 0.64, 0),
-    ("bowel", 0.34, 0.44, 0),
-    ("cortical bone", 0.10, 0.06, 0),
-    ("marrow", 0.66, 0.40, 0),
-    ("disc", 0.34, 0.66, 0),
-    ("spinal canal", 0.20, 0.95, 0),
-    ("blood", 0.14, 0.10, 0),
-    ("stomach wall", 0.30, 0.30, 0),
-    ("stomach", 0.18, 0.90, 0),
+    ("fat", 0.26, 0.72, 0),
+    ("muscle", 0.36, 0.20, 0),
+    ("visceral fat", 0.20, 0.64, 0),
+    ("bowel", 0.30, 0.44, 0),
+    ("cortical bone", 0.08, 0.06, 0),
+    ("marrow", 0.32, 0.40, 0),
+    ("disc", 0.24, 0.66, 0),
+    ("spinal canal", 0.14, 0.95, 0),
+    ("blood", 0.72, 0.10, 0),
+    ("stomach wall", 0.40, 0.30, 0),
+    ("stomach", 0.12, 0.90, 0),
     ("liver", 0.60, 0.32, 1),
-    ("liver vessel", 0.48, 0.44, 1),
-    ("spleen", 0.44, 0.56, 3),
-    ("kidney cortex", 0.74, 0.62, 2),
-    ("kidney medulla", 0.56, 0.76, 2),
-    ("kidney pelvis", 0.88, 0.66, 0),
-    ("lesion", 0.36, 0.74, 4),
+    ("liver vessel", 0.72, 0.44, 1),
+    ("spleen", 0.86, 0.56, 3),
+    ("kidney cortex", 1.10, 0.62, 2),
+    ("kidney medulla", 0.92, 0.76, 2),
+    ("kidney pelvis", 0.45, 0.66, 0),
+    ("lesion", 0.26, 0.74, 4),
 )
 TISSUE = {name: index for index, (name, *_) in enumerate(_TISSUES)}
 VALUE = np.array([value for *_, value in _TISSUES], dtype=np.uint8)
