@@ -15,6 +15,7 @@ from torch import Tensor
 
 from napari_attnseg.axes import Size
 from napari_attnseg.io import read_volume
+from napari_attnseg.losses import IGNORE_INDEX
 from napari_attnseg.preprocessing import Plan, preprocess, preprocess_label
 from napari_attnseg.training.reports import ProgressReport, Report, WarningReport
 from napari_attnseg.training.sampling import foreground_points
@@ -98,6 +99,15 @@ class PreparedCase:
         """Voxels along D, H and W."""
         d, h, w = self.label.shape
         return d, h, w
+
+    def place(self, index: int, axis: int) -> float | None:
+        """Return where a class lies along an axis, from -1 to 1, or None if it is absent."""
+        values = range(1, len(self.counts))
+        present = [value for value in values if self.counts[value] and value != IGNORE_INDEX]
+        if index not in present:
+            return None
+        points = self.foreground[present.index(index)][:, axis]
+        return float(2 * points.mean() / max(1, self.label.shape[axis] - 1) - 1)
 
 
 @dataclass

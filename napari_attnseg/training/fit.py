@@ -34,7 +34,7 @@ from napari_attnseg.training.reports import (
     WarningReport,
     class_means,
 )
-from napari_attnseg.training.setup import make_learner, make_training
+from napari_attnseg.training.setup import make_learner, make_training, without_wrong_mirroring
 from napari_attnseg.training.task import FitTask
 from napari_attnseg.training.validation import MOST_CASES, exact_dice, some_of
 
@@ -90,13 +90,16 @@ def _fit(
     precision = choose_precision(device, task.train.precision)
     threads = task.train.threads or torch.get_num_threads()
     torch.set_num_threads(threads)
-    _save_settings(task, precision=precision, threads=threads, device=device.type)
+    facts = {"precision": precision, "threads": threads, "device": device.type}
+    _save_settings(task, **facts)
     saved = folder.load_resume()
     shelf = Shelf(folder.cache, free_memory_bytes() * MEMORY_SHARE)
     learned = yield from _prepared(task, "cases", shelf, should_stop)
     checked = yield from _prepared(task, "validation", shelf, should_stop)
     if should_stop():
         return _result(task, Progress(1, (1, 1, 1), 1), "stopped", {}, None)
+    task = without_wrong_mirroring(task, learned)
+    _save_settings(task, **facts)
     yield from _warnings(task, learned, checked)
     learner = make_learner(task, device, precision)
     extras = {} if saved is None else {"before": saved["before"]}

@@ -17,6 +17,7 @@ from napari_attnseg.inference.device import precision_context
 from napari_attnseg.losses import IGNORE_INDEX
 from napari_attnseg.models import SegmentationModel
 from napari_attnseg.training.averaging import AveragedWeights
+from napari_attnseg.training.balance import thinned
 from napari_attnseg.training.batches import Batch
 
 logger = logging.getLogger(__name__)
@@ -24,7 +25,12 @@ logger = logging.getLogger(__name__)
 LARGEST_GRADIENT = 5.0
 """Longer gradients are shortened to this norm."""
 
-PEAK_RATES = {"adamw": 4e-3, "sgd": 1e-2}
+SGD_RATE = 1e-2
+ADAMW_RATE = 5e-3
+"""Highest rate of a network of `USUAL_PARAMETERS`; smaller ones take larger steps."""
+
+USUAL_PARAMETERS = 1_400_000
+ADAMW_LIMITS = (1e-3, 1e-2)
 FINE_TUNING_FACTOR = 0.25
 """A network that already knows its task is moved by smaller steps."""
 
@@ -54,7 +60,7 @@ class Learner:
         model: Network on its device.
         criterion: ``criterion(logits, target, ignore_index=...)``.
         train: Settings of the optimiser.
-        peak_rate: Highest learning rate, before any lowering.
+        is_fine_tuning: Whether the network already knows its task.
         precision: Number format of the forward pass.
     """
 
@@ -64,7 +70,7 @@ class Learner:
         criterion: Criterion,
         *,
         train: TrainConfig,
-        peak_rate: float,
+        is_fine_tuning: bool,
         precision: str,
     ) -> None:
         self.model = model
@@ -73,28 +79,34 @@ class Learner:
         self.precision = precision
         self.device = next(model.parameters()).device
         use_channels_last(model)
-        self.optimiser = make_optimiser(model, train, peak_rate)
+        self.peak_rate = peak_rate_of(
+            train, parameters=parameters_of(model), is_fine_tuning=is_fine_tuning
+        )
+        self.optimiser = make_optimiser(model, train, self.peak_rate)
         self.averaged = AveragedWeights(model)
         is_half = precision == "float16" and self.device.type == "cuda"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=is_half)
         self._main: Tensor | None = None
 
-    def step(self, batch: Batch, *, number: int, rate: float) -> Outcome:
+    def step(self, batch: Batch, *, number: int, rate: float, progress: float = 1.0) -> Outcome:
         """Learn from a batch.
 
         Args:
             batch: Patches and their labels.
             number: Number of the step, from 0.
             rate: Learning rate.
+            progress: Of the training, 0 to 1; early steps balance the classes.
         """
-        # Dropout and the like draw from here: by the step's number, so that a resumed run agrees.
-        torch.manual_seed(self.train.seed * 1_000_003 + number)
+        # All chance in here comes from the step's number, so that a resumed run agrees.
+        seed = self.train.seed * 1_000_003 + number
+        torch.manual_seed(seed)
         self.model.train()
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
         image = as_channels_last(batch.image).to(self.device, non_blocking=True)
-        target = batch.label.to(self.device, non_blocking=True)
+        label = thinned(batch.label, progress, seed=seed)
+        target = label.to(self.device, non_blocking=True)
         self._main = None
         with self.autocast():
             output = self.model(image)
@@ -112,10 +124,10 @@ class Learner:
         """Return the context in which a forward pass uses the run's number format."""
         return precision_context(self.device, self.precision)
 
-    def start_over_from_average(self, *, peak_rate: float) -> None:
+    def start_over_from_average(self) -> None:
         """Take back the averaged weights and forget what the optimiser remembers."""
         self.model.load_state_dict(self.averaged.values)
-        self.optimiser = make_optimiser(self.model, self.train, peak_rate)
+        self.optimiser = make_optimiser(self.model, self.train, self.peak_rate)
 
     def state(self) -> dict[str, Any]:
         """Return all that a resumed run needs."""
@@ -176,12 +188,32 @@ def make_optimiser(
     return torch.optim.AdamW(parameters, peak_rate, weight_decay=train.weight_decay)
 
 
-def peak_rate_of(train: TrainConfig, *, is_fine_tuning: bool) -> float:
-    """Return the highest learning rate: the settings' own, or what suits the optimiser."""
+def peak_rate_of(train: TrainConfig, *, parameters: int, is_fine_tuning: bool) -> float:
+    """Return the highest learning rate: the settings' own, or what suits optimiser and network.
+
+    Adam moves every weight by about the rate, whatever the gradient, and the more weights feed a
+    unit the more its output moves. So the rate falls with the network's width, which goes with
+    the square root of its parameters.
+
+    Args:
+        train: Settings.
+        parameters: Trainable parameters of the network.
+        is_fine_tuning: Whether the network already knows its task.
+    """
     if train.learning_rate is not None:
         return train.learning_rate
-    rate = PEAK_RATES[train.optimizer]
+    if train.optimizer == "sgd":
+        rate = SGD_RATE
+    else:
+        low, high = ADAMW_LIMITS
+        rate = ADAMW_RATE * (USUAL_PARAMETERS / max(1, parameters)) ** 0.25
+        rate = min(high, max(low, rate))
     return rate * FINE_TUNING_FACTOR if is_fine_tuning else rate
+
+
+def parameters_of(model: nn.Module) -> int:
+    """Return the number of trainable parameters."""
+    return sum(one.numel() for one in model.parameters() if one.requires_grad)
 
 
 def use_channels_last(model: nn.Module) -> None:

@@ -135,8 +135,9 @@ class Training:
             if should_stop():
                 return "stopped"
             batch = stream.take()
-            rate = self._rate()
-            outcome = self.learner.step(batch, number=self.progress.step, rate=rate)
+            rate, done = self._rate(), self._done()
+            number = self.progress.step
+            outcome = self.learner.step(batch, number=number, rate=rate, progress=done)
             self.progress.step += 1
             yield self._note(self._report(outcome, rate))
             warning = self._judge(outcome)
@@ -164,7 +165,10 @@ class Training:
         patience = self.train.patience
         if patience is not None and progress.without_progress >= patience:
             return True
-        return self.schedule.progress(progress.step, progress.elapsed_seconds) >= 1
+        return self._done() >= 1
+
+    def _done(self) -> float:
+        return self.schedule.progress(self.progress.step, self.progress.elapsed_seconds)
 
     def _pass_time(self) -> float:
         """Add the time since the last call to the elapsed time, and return it."""
@@ -175,16 +179,15 @@ class Training:
 
     def _report(self, outcome: Outcome, rate: float) -> StepReport:
         seconds, progress = self._pass_time(), self.progress
-        at = (progress.step, progress.elapsed_seconds)
         return StepReport(
             step=progress.step,
             epoch=progress.epoch,
             loss=outcome.loss,
             parts=outcome.parts,
             learning_rate=rate,
-            progress=self.schedule.progress(*at),
+            progress=self._done(),
             seconds=seconds,
-            eta_seconds=self.schedule.seconds_left(*at),
+            eta_seconds=self.schedule.seconds_left(progress.step, progress.elapsed_seconds),
         )
 
     def _note(self, report: Report) -> Report:
@@ -210,7 +213,7 @@ class Training:
         progress.failures = 0
         progress.rescues += 1
         progress.rate_factor /= 4
-        self.learner.start_over_from_average(peak_rate=self.schedule.peak_rate)
+        self.learner.start_over_from_average()
         return WarningReport(
             "The loss is not finite. The weights are set back to their average, and the learning "
             "rate is lowered to a quarter."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import cast
 
@@ -15,12 +16,12 @@ from napari_attnseg.training.augment import Augmentation
 from napari_attnseg.training.batches import Batch, BatchMaker
 from napari_attnseg.training.cases import PreparedCase
 from napari_attnseg.training.folder import RunFolder
-from napari_attnseg.training.learner import Learner, peak_rate_of
+from napari_attnseg.training.learner import Learner
 from napari_attnseg.training.loop import Training
 from napari_attnseg.training.progress import Progress
 from napari_attnseg.training.sampling import Sampler, repeats_of
 from napari_attnseg.training.schedule import Schedule
-from napari_attnseg.training.sides import mirroring
+from napari_attnseg.training.sides import Mirroring, is_lopsided, mirroring
 from napari_attnseg.training.task import FitTask
 
 MOST_PATCHES_A_CASE = 8
@@ -33,14 +34,41 @@ def make_learner(task: FitTask, device: torch.device, precision: str) -> Learner
     model = build_model(task.model)
     if task.start is not None:
         model.load_state_dict(task.start.model.state_dict())
-    rate = peak_rate_of(task.train, is_fine_tuning=task.start is not None)
     return Learner(
         model.to(device),
         LOSSES[task.train.loss],
         train=task.train,
-        peak_rate=rate,
+        is_fine_tuning=task.start is not None,
         precision=precision,
     )
+
+
+def without_wrong_mirroring(task: FitTask, learned: list[PreparedCase]) -> FitTask:
+    """Return the task without mirroring where that would show bodies that do not exist.
+
+    What is left out is then missing from the run's settings too, so that prediction does not
+    average over mirrored images either.
+    """
+    allowed = mirroring(task.plan.orientation, task.classes)
+    names = task.train.augment
+    if "flip" not in names:
+        return task
+    if allowed.axis is not None and not is_lopsided(_places(task, learned, allowed)):
+        return task
+    train = task.train.replace(augment=tuple(name for name in names if name != "flip"))
+    return dataclasses.replace(task, train=train)
+
+
+def _places(task: FitTask, learned: list[PreparedCase], allowed: Mirroring) -> list[list[float]]:
+    """Return, by class, its mean place across left and right in each case where it occurs."""
+    paired = {index for pair in allowed.swaps for index in pair}
+    places: list[list[float]] = []
+    for index in range(1, len(task.classes) + 1):
+        if index in paired:
+            continue
+        found = [case.place(index, allowed.axis or 0) for case in learned]
+        places.append([one for one in found if one is not None])
+    return places
 
 
 def make_training(
@@ -66,8 +94,8 @@ def make_training(
         patch_size=cast("Size", plan.patch_size),
         steps_per_epoch=train.steps_per_epoch or _steps_per_epoch(task, learned, sum(repeats)),
     )
-    rate = peak_rate_of(train, is_fine_tuning=task.start is not None)
-    schedule = Schedule.of(train, peak_rate=rate, steps_per_epoch=progress.steps_per_epoch)
+    steps = progress.steps_per_epoch
+    schedule = Schedule.of(train, peak_rate=learner.peak_rate, steps_per_epoch=steps)
     augmentation = Augmentation(
         train.augment, cast("Spacing", plan.spacing_dhw), mirroring(plan.orientation, task.classes)
     )

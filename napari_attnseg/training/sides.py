@@ -3,13 +3,13 @@
 A name such as "left kidney" or "Hippocampus_R" is a statement about the patient. Mirroring an
 image across left and right makes a left kidney look like a right one, so the labels must change
 places with it, or the mirroring is left out. Names that are about front and back, or top and
-bottom, have no such partner: there the mirroring is always left out.
+bottom, have no such partner, and bodies no such symmetry: there patches are never mirrored.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 _OPPOSITE = {
@@ -17,6 +17,12 @@ _OPPOSITE = {
     "rh": "lh", "links": "rechts", "rechts": "links", "gauche": "droite", "droite": "gauche",
     "sinister": "dexter", "dexter": "sinister",
 }  # fmt: skip
+
+ASIDE = 0.1
+"""Beyond this part of the half width a structure lies aside."""
+
+ENOUGH_CASES = 4
+MOSTLY = 0.9
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,23 @@ def mirroring(orientation: str, classes: Mapping[int, str]) -> Mirroring:
         if index < other:
             swaps.append((index, other))
     return Mirroring(axis, tuple(swaps))
+
+
+def is_lopsided(places: Sequence[Sequence[float]]) -> bool:
+    """Return whether a structure lies on one and the same side of the body in every case.
+
+    A liver does: mirrored, it would look like nobody's. Kidneys, and crops around either
+    hippocampus, do not.
+
+    Args:
+        places: For each structure its mean place in each case, from -1 (left end of the volume)
+            to 1.
+    """
+    for cases in places:
+        on_one_side = max(sum(p > ASIDE for p in cases), sum(p < -ASIDE for p in cases))
+        if len(cases) >= ENOUGH_CASES and on_one_side >= MOSTLY * len(cases):
+            return True
+    return False
 
 
 def _tokens(name: str) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from napari_attnseg.preprocessing.fingerprint import Fingerprint, fingerprint
 from napari_attnseg.training.cases import TrainingCase, TrainingError
 from napari_attnseg.training.fit import ShouldStop, fit, never
 from napari_attnseg.training.folder import RESUME
-from napari_attnseg.training.learner import peak_rate_of
+from napari_attnseg.training.learner import parameters_of, peak_rate_of
 from napari_attnseg.training.reports import ProgressReport, Report, RunResult, WarningReport
 from napari_attnseg.training.task import FitTask
 from napari_attnseg.volume import Volume, require_same_grid
@@ -107,8 +107,9 @@ def fine_tuning_task(project: Project, settings: Mapping[str, Any]) -> FitTask:
     if train.get("minutes") is None and train.get("epochs") is None:
         train["minutes"] = FINE_TUNING_MINUTES
     config = TrainConfig.from_dict(train)
-    config = config.replace(learning_rate=peak_rate_of(config, is_fine_tuning=True))
     start = _start(project, settings["from"], config.device)
+    rate = peak_rate_of(config, parameters=parameters_of(start.model), is_fine_tuning=True)
+    config = config.replace(learning_rate=rate)
     _require_same_task(project, start)
     cases = [_training_case(case) for case in project.training_cases()]
     known = set(start.split.get("train", ()))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from napari_attnseg.training.sides import Mirroring, mirroring
+from napari_attnseg.training.sides import Mirroring, is_lopsided, mirroring
 
 
 def test_classes_without_a_side_may_be_mirrored_across_left_and_right() -> None:
@@ -45,3 +45,21 @@ def test_a_word_that_only_begins_like_a_side_is_none(name: str) -> None:
 )
 def test_pairs_are_found_in_every_common_spelling(pair: tuple[str, str]) -> None:
     assert mirroring("LPS", {1: pair[0], 2: pair[1]}) == Mirroring(2, ((1, 2),))
+
+
+@pytest.mark.parametrize(
+    ("places", "expected"),
+    [
+        ([[0.4, 0.5, 0.3, 0.6]], True),
+        ([[-0.4, -0.5, -0.3, -0.6, -0.2]], True),
+        ([[0.02, -0.05, 0.01, 0.04], [0.4, 0.5, 0.3, 0.6]], True),
+        ([[0.4, -0.5, 0.3, -0.6]], False),
+        ([[0.02, 0.05, 0.01, 0.04]], False),
+        ([[0.5, 0.5]], False),
+        ([[]], False),
+    ],
+)
+def test_a_structure_on_one_side_in_all_cases_forbids_mirroring(
+    places: list[list[float]], expected: bool
+) -> None:
+    assert is_lopsided(places) is expected
