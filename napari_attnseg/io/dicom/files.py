@@ -21,15 +21,6 @@ _DAMAGE = (
 )  # fmt: skip
 
 
-def is_dicom(path: Path) -> bool:
-    """Return whether a file's content, whatever its name says, is DICOM."""
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
-
-
 def read_tags(path: Path, tags: Sequence[str], *, with_pixels: bool = False) -> pydicom.Dataset:
     """Return a file's data set with no other tags than these.
 

@@ -11,6 +11,7 @@ import numpy as np
 import pydicom
 
 from napari_attnseg.io.dicom.files import damage_named, read_tags
+from napari_attnseg.io.format import VolumeError
 
 SEGMENTATION_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
@@ -67,8 +68,8 @@ class Header:
 
     Args:
         path: The file.
-        instance: Its unique identifier.
         series: The series' unique identifier.
+        instance: Its own.
         number: The series' number, 0 if unknown.
         description: What the series is called.
         modality: Such as ``"CT"``.
@@ -79,13 +80,13 @@ class Header:
     """
 
     path: Path
-    instance: str
     series: str
-    number: int
-    description: str
-    modality: str
-    is_image: bool
-    is_segmentation: bool
+    instance: str = ""
+    number: int = 0
+    description: str = ""
+    modality: str = ""
+    is_image: bool = False
+    is_segmentation: bool = False
     refusal: str | None = None
     frames: tuple[Frame, ...] = ()
 
@@ -93,18 +94,29 @@ class Header:
 def read_header(path: Path) -> Header:
     """Return what a DICOM file says of its slices.
 
+    A damaged file is refused only where its series is read, if it still says which that is.
+
     Raises:
-        VolumeError: If the header is damaged.
+        VolumeError: If the header is damaged so far that its series is not known.
     """
-    dataset = read_tags(path, _TAGS)
-    with damage_named(path):
-        return _header(path, dataset)
+    try:
+        dataset = read_tags(path, _TAGS)
+        with damage_named(path):
+            return _header(path, dataset)
+    except VolumeError:
+        series = str(read_tags(path, ("SeriesInstanceUID",)).get("SeriesInstanceUID") or "")
+        if not series:
+            raise
+        why = "is damaged: its DICOM header cannot be read; copy it again from its source"
+        return Header(path=path, series=series, is_image=True, refusal=why)
 
 
 def _header(path: Path, dataset: pydicom.Dataset) -> Header:
     kind = _sop_class(dataset)
     is_image = "Rows" in dataset and "Columns" in dataset and kind != DIRECTORY_CLASS
     is_segmentation = kind in SEGMENTATION_CLASSES
+    if not (is_image or kind or dataset.get("SeriesInstanceUID")):
+        raise VolumeError(f"{path.name!r} is damaged: its DICOM header says nothing.")
     refusal = _refusal(dataset) if is_image else None
     is_stackable = is_image and not is_segmentation and refusal is None
     return Header(
@@ -150,7 +162,7 @@ def _refusal(dataset: pydicom.Dataset) -> str | None:
     if not 1 <= count <= MOST_FRAMES:
         return f"says that it holds {count} frames; its header is damaged"
     groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
-    if count > 1 and len(groups) != count:
+    if (count > 1 or groups) and len(groups) != count:
         return (
             f"holds {count} frames but the places of {len(groups)} of them; export it as "
             "single slices or as enhanced multi-frame"

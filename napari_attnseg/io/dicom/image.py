@@ -58,6 +58,11 @@ def stacked(series: Series, name: str) -> tuple[Stack, list[str]]:
             raise VolumeError(f"{one.path.name!r} {one.refusal}.")
     told = "1 file is a copy of another" if copies == 1 else f"{copies} files are copies of others"
     warnings = [f"{told}; left out."] if copies else []
+    if series.unreadable:
+        files = "1 file" if series.unreadable == 1 else f"{series.unreadable} files"
+        warnings.append(
+            f"{files} beside the series cannot be read; it may miss slices at its end."
+        )
     frames = [frame for header in headers for frame in header.frames]
     return stack(frames, name), warnings
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pydicom
 
-from napari_attnseg.io.dicom.files import damage_named, is_dicom, read_tags
+from napari_attnseg.io.dicom.files import damage_named, read_tags
 from napari_attnseg.io.dicom.headers import MOST_FRAMES, Header, numbers, read_header
 from napari_attnseg.io.dicom.image import image_grid
 from napari_attnseg.io.dicom.pixels import read_frames
+from napari_attnseg.io.dicom.preamble import is_dicom
 from napari_attnseg.io.dicom.segment_grid import on_grid, own_places
 from napari_attnseg.io.dicom.series import Series
 from napari_attnseg.io.format import VolumeError
@@ -187,7 +188,10 @@ def _source_beside(path: Path, wanted: set[str]) -> Series | None:
     found: list[Header] = []
     for one in sorted(path.parent.iterdir()) if wanted else ():
         if one != path and one.is_file() and is_dicom(one):
-            header = read_header(one)
+            try:
+                header = read_header(one)
+            except VolumeError:
+                continue
             if header.series in wanted and header.is_image and not header.is_segmentation:
                 found.append(header)
     return Series(tuple(found)) if found else None

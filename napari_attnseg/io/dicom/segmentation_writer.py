@@ -148,6 +148,8 @@ def _whole(path: Path) -> pydicom.Dataset:
         for name in _EXPECTED:
             if name not in dataset:
                 setattr(dataset, name, None)
+        if not dataset.get("SpecificCharacterSet"):
+            dataset.pop("SpecificCharacterSet", None)
     return dataset
 
 

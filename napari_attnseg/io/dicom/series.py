@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_attnseg.io.dicom.files import damage_named, is_dicom, read_tags
+from napari_attnseg.io.dicom.files import damage_named, read_tags
 from napari_attnseg.io.dicom.headers import DIRECTORY_CLASS, Header, read_header
+from napari_attnseg.io.dicom.preamble import is_dicom
 from napari_attnseg.io.format import SeriesChoiceError, VolumeError
 
 
@@ -18,9 +19,11 @@ class Series:
 
     Args:
         headers: Of its files, in no particular order.
+        unreadable: How many files beside them do not even say what they belong to.
     """
 
     headers: tuple[Header, ...]
+    unreadable: int = 0
 
     @property
     def first(self) -> Header:
@@ -54,20 +57,21 @@ def find_series(path: Path) -> list[Series]:
     any other file for the files of its own series in its folder.
 
     Raises:
-        VolumeError: If a file is damaged, or missing though a DICOMDIR names it.
+        VolumeError: If the file is damaged, or one is missing that a DICOMDIR names.
     """
     if path.is_dir():
-        return grouped(read_header(one) for one in _files_below(path))
+        return grouped(*_headers(_files_below(path)))
     if is_directory_file(path):
-        return grouped(read_header(one) for one in _files_of_directory(path))
+        return grouped(*_headers(_files_of_directory(path)))
     mine = read_header(path)
     if not mine.is_image:
         raise VolumeError(f"{path.name!r} is DICOM but holds no image ({mine.modality or '?'}).")
     if mine.is_segmentation:
         return [Series((mine,))]
-    others = (read_header(one) for one in sorted(path.parent.iterdir()) if _is_candidate(one))
-    beside = [one for one in others if one.path != path and _key(one) == _key(mine)]
-    return [Series((mine, *beside))]
+    files = (one for one in sorted(path.parent.iterdir()) if one != path and _is_candidate(one))
+    others, unreadable = _headers(files)
+    beside = [one for one in others if one.is_image and _key(one) == _key(mine)]
+    return [Series((mine, *beside), unreadable)]
 
 
 def choose(found: Sequence[Series], wanted: int | str | None, path: Path) -> Series:
@@ -98,13 +102,13 @@ def choose(found: Sequence[Series], wanted: int | str | None, path: Path) -> Ser
     raise SeriesChoiceError(path.name or str(path), [one.title for one in found])
 
 
-def grouped(headers: Iterable[Header]) -> list[Series]:
+def grouped(headers: Iterable[Header], unreadable: int = 0) -> list[Series]:
     """Return files that hold pixels as series; a segmentation is one of its own."""
     groups: dict[tuple[str, ...], list[Header]] = defaultdict(list)
     for one in headers:
         if one.is_image:
             groups[_key(one)].append(one)
-    found = [Series(tuple(group)) for group in groups.values()]
+    found = [Series(tuple(group), unreadable) for group in groups.values()]
     return sorted(found, key=lambda one: (one.is_segmentation, one.first.number, _key(one.first)))
 
 
@@ -130,7 +134,20 @@ def is_directory_file(path: Path) -> bool:
 
 def _key(header: Header) -> tuple[str, ...]:
     own = header.instance or str(header.path)
-    return header.series, header.modality, own if header.is_segmentation else ""
+    # A file that names no series belongs with others of its kind.
+    series = header.series or header.modality
+    return series, own if header.is_segmentation else ""
+
+
+def _headers(paths: Iterable[Path]) -> tuple[list[Header], int]:
+    """Return the headers of files, and how many could not be read at all."""
+    headers, unreadable = [], 0
+    for path in paths:
+        try:
+            headers.append(read_header(path))
+        except VolumeError:
+            unreadable += 1
+    return headers, unreadable
 
 
 def _is_candidate(path: Path) -> bool:

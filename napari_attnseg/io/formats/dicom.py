@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_attnseg.io.dicom.files import is_dicom
+from napari_attnseg.io.dicom.preamble import is_dicom
 from napari_attnseg.io.format import FORMATS, SERIES_FORMATS, Choice, VolumeError
 from napari_attnseg.volume import Storage, Volume
 
