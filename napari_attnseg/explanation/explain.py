@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -34,6 +34,7 @@ from napari_attnseg.inference.sliding import (
     windows_for,
 )
 from napari_attnseg.models import SegmentationModel
+from napari_attnseg.models.grid import MoveBack
 from napari_attnseg.preprocessing import preprocess, unlike
 from napari_attnseg.volume import Grid, Volume
 
@@ -182,7 +183,8 @@ def explain_tensor(
     device = device_of(model)
     module = _module(model, layer)
     ours = model if isinstance(model, SegmentationModel) else None
-    with evaluating(model), ours.moves() if ours else nullcontext([]) as moves:
+    watched: AbstractContextManager[list[MoveBack]] = ours.moves() if ours else nullcontext([])
+    with evaluating(model), watched as moves:
         activations, gradients = activations_and_gradients(
             lambda: as_logits(model(x.to(device))),
             module,

@@ -24,6 +24,12 @@ NETWORKS = {
     "CBAM_UNet": 7_774_831,
     "AnatomyNet (cSE)": 1_029_439,
     "PENet": 1_044_499,
+    "PANet": 1_189_343,
+    "PANet + AG": 1_222_050,
+    "csA-Net": 1_189_343,
+    "scA-Net": 1_189_343,
+    "Attention U-Net": 6_214_151,
+    "Attention U-Net (multi-gate)": 6_473_322,
 }
 MODULES = [
     ("se", 3, {}, 512),
@@ -35,6 +41,15 @@ MODULES = [
     ("gate", 2, {"context_channels": 128}, 16_641),
     ("gate", 3, {"context_channels": 128}, 24_833),
     ("none", 3, {}, 0),
+    ("slice", 3, {"depth": 144}, 175_680),
+    ("slice", 3, {"depth": 144, "reduction": 8}, 342_144),
+    ("split", 2, {}, 43_488),
+    ("split", 3, {}, 117_216),
+    ("dual-position", 2, {}, 5_201),
+    ("dual-position", 3, {}, 5_201),
+    ("dual-channel", 3, {}, 1),
+    ("dual", 3, {}, 5_202),
+    ("eca", 3, {}, 3),
 ]
 
 
@@ -61,6 +76,7 @@ def test_the_3d_unet_paper_counts_no_normalisation() -> None:
                 attention_options={},
                 sites=(),
                 preset="paper",
+                options={},
                 in_channels=3,
                 out_channels=3,
             )
@@ -88,6 +104,25 @@ def test_an_attention_module_has_the_published_number_of_weights(
     build: Any = ATTENTION[name]
 
     assert count_parameters(build(64, dims=dims, **options)) == weights
+
+
+def test_progressive_attention_has_the_published_number_of_weights() -> None:
+    module = ATTENTION["pam"](6, depth=16, slice_reduction=4, reduction=2)  # type: ignore[call-arg]
+
+    assert count_parameters(module) == 933
+
+
+def test_slice_and_channel_attention_have_as_many_weights_in_any_order() -> None:
+    made = [ATTENTION[name](24, depth=32) for name in ("csa", "sca", "pam")]  # type: ignore[call-arg]
+
+    assert len({count_parameters(one) for one in made}) == 1
+
+
+def test_the_attention_unet_without_gates_has_the_published_number_of_weights() -> None:
+    config = network_config("Attention U-Net", attention="none", sites=(), attention_options={})
+
+    with torch.device("meta"):
+        assert count_parameters(build_model(config)) == 5_888_004
 
 
 def test_a_network_can_be_given_other_images_and_classes() -> None:

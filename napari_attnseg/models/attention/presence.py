@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,9 +11,12 @@ from torch import Tensor, nn
 from napari_attnseg.axes import CHANNEL
 from napari_attnseg.losses import IGNORE_INDEX
 from napari_attnseg.models.attention import ATTENTION, AttentionModule
-from napari_attnseg.models.blocks import broadcast, conv, resize
+from napari_attnseg.models.blocks import broadcast, check_choice, conv, resize
 from napari_attnseg.models.contract import AuxiliaryOutput
 from napari_attnseg.models.recording import AttentionMap
+
+POOLINGS = ("avg", "lse")
+SHARPNESS = 4.0
 
 
 class PresenceScores(AuxiliaryOutput):
@@ -37,16 +42,19 @@ class PresenceScores(AuxiliaryOutput):
 class PresenceAttention(AttentionModule):
     """Raises in a skip connection what tells that a class is there.
 
-    A linear head on the means of the coarser map g, ``p = sigmoid(W mean(g) + b)``, learns which
-    classes the label map holds. Its class activation maps ``m = relu(W g)``, each over its
-    maximum, weighed by p, raise the skip: ``y = x * (1 + max_k(p_k m_k / max(m_k)))``; class
-    activation maps are those of Zhou et al. 2016.
+    A linear head on the coarser map g, ``p = sigmoid(pool(W g) + b)``, learns which classes the
+    label map holds. Its class activation maps ``m = relu(W g)``, each over its maximum, weighed by
+    p, raise the skip: ``y = x * (1 + max_k(p_k m_k / max(m_k)))``; class activation maps are those
+    of Zhou et al. 2016.
 
     Args:
         channels: C of the skip x.
         dims: 2 or 3.
         context_channels: Channels of the coarser map g; as x when None.
         classes: Classes of the network, with the background.
+        pooling: ``"avg"``, the mean, as published, says little where instance normalisation
+            fixes the means of g; ``"lse"``, ``log(mean(exp(4 z))) / 4``, lies between mean and
+            maximum, and learns from where a class is seen (Pinheiro and Collobert 2015).
         weight: Of the loss of presence in the whole loss.
     """
 
@@ -63,9 +71,12 @@ class PresenceAttention(AttentionModule):
         dims: int = 3,
         context_channels: int | None = None,
         classes: int = 2,
+        pooling: str = "lse",
         weight: float = 0.1,
     ) -> None:
         super().__init__()
+        check_choice("pooling", pooling, POOLINGS)
+        self.pooling = pooling
         scored = max(1, classes - 1)
         self.head = conv(dims, context_channels or channels, scored, 1, bias=False)
         self.bias = nn.Parameter(torch.zeros(scored))
@@ -80,14 +91,19 @@ class PresenceAttention(AttentionModule):
         if context is None:
             raise ValueError("Class activation attention needs the coarser map as context.")
         activation = self.head(context)  # (B, K - 1, d', h', w')
-        # The mean commutes with a convolution of size 1.
-        scores = self.presence(activation.flatten(2).mean(dim=2) + self.bias)
+        scores = self.presence(self._pool(activation.flatten(2)) + self.bias)
         self._show(activation, x)
         raised = activation.relu()
         highest = raised.flatten(2).amax(dim=2).clamp(min=1e-6)
         certain = broadcast(self.gate(scores) / highest, raised)
         weights = (raised * certain).amax(dim=CHANNEL, keepdim=True)  # (B, 1, d', h', w')
         return x * (1 + self.map(resize(weights, x.shape[2:])))
+
+    def _pool(self, activation: Tensor) -> Tensor:
+        if self.pooling == "avg":
+            return activation.mean(dim=2)
+        whole = (SHARPNESS * activation).logsumexp(dim=2)
+        return (whole - math.log(activation.shape[2])) / SHARPNESS
 
     def _show(self, activation: Tensor, x: Tensor) -> None:
         for index, mark in enumerate(self.class_maps):

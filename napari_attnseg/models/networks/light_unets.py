@@ -36,7 +36,7 @@ NETWORKS.register("AnatomyNet (cSE)")(
 NETWORKS.register("PENet")(
     Network(
         "Light 3D U-Net with project and excite at the end of each encoder block",
-        _config("pe", ("encoder", "bottleneck"), average=True, act="prelu"),
+        _config("pe", ("encoder", "bottleneck"), up="linear", average=True, act="prelu"),
     )
 )
 NETWORKS.register("PANet")(
