@@ -16,6 +16,7 @@ from napari_attnseg.cli import demo, evaluate, explain, files, machine, predict,
 from napari_attnseg.cli.app import app, note
 from napari_attnseg.config import ConfigError
 from napari_attnseg.jobs import explain_error
+from napari_attnseg.jobs.sentences import UNEXPECTED
 from napari_attnseg.registry import UnknownPartError
 
 COMMAND_MODULES = (demo, machine, project, train, predict, explain, evaluate, files)
@@ -84,7 +85,10 @@ def _report(error: Exception, *, is_verbose: bool) -> int:
     trouble = explain_error(error)
     if is_verbose:
         traceback.print_exception(error)
-    note(f"attnseg: {trouble.text}")
+    step = trouble.next_step
+    if step == UNEXPECTED and not is_verbose:
+        step = "Run it again with --verbose and report what it shows."
+    note(f"attnseg: {trouble.text} {step}".rstrip())
     is_usage = isinstance(error, (ConfigError, UnknownPartError))
     return WRONG_USAGE if is_usage else FAILED
 

@@ -12,6 +12,8 @@ from napari_attnseg.cli.app import Json, Overwrite, app, note, print_json, print
 if TYPE_CHECKING:
     from napari_attnseg.evaluation import Evaluation
 
+REPORTS = (".html", ".htm", ".md", ".markdown")
+
 
 @app.command()
 def evaluate(
@@ -24,10 +26,14 @@ def evaluate(
 ) -> None:
     """Score masks: Dice, IoU and volumes of each case and class."""
     from napari_attnseg import evaluation
-    from napari_attnseg.jobs.inputs import require_new_files
+    from napari_attnseg.jobs.inputs import require_new_files, require_writable
 
+    if report is not None and report.suffix.lower() not in REPORTS:
+        raise typer.BadParameter(f"--report is one of *{', *'.join(REPORTS)}; found {report}")
     files = [file for file in (csv, report) if file is not None]
     require_new_files(files, overwrite=overwrite)
+    for file in files:
+        require_writable(file.parent)
     result = evaluation.evaluate(prediction, reference)
     if csv is not None:
         result.to_csv(csv)

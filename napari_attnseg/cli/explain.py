@@ -9,7 +9,7 @@ import typer
 
 from napari_attnseg.cli.app import Device, Json, Overwrite, app, print_json, print_line
 from napari_attnseg.cli.engine import run_job
-from napari_attnseg.cli.inputs import bind_input, find_run, run_facts
+from napari_attnseg.cli.inputs import bind_input, chosen_weights, find_run, run_facts
 from napari_attnseg.jobs.inputs import JobError
 
 
@@ -47,6 +47,7 @@ def explain(  # noqa: PLR0913 - each option of the command is an argument
     wants_map = not attention or any(one is not None for one in (target, method, layer))
     settings = {
         "run": str(folder),
+        "weights": chosen_weights(run),
         "input": bind_input(case, facts.get("channels") or []),
         "out": str(out),
         "target": _class_value(target, facts) if wants_map else None,

@@ -38,9 +38,10 @@ def convert(
 ) -> None:
     """Write a volume in another format, with the same voxels in the same place."""
     from napari_attnseg.io import read_volume, write_volume
-    from napari_attnseg.jobs.inputs import require_new_files
+    from napari_attnseg.jobs.inputs import require_new_files, require_writable
 
     require_new_files([target], overwrite=overwrite)
+    require_writable(target.parent)
     write_volume(target, read_volume(source))
     print_line(f"{source} -> {target}")
 

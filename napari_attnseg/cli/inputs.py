@@ -13,6 +13,7 @@ from napari_attnseg.io import known_suffix, stem
 from napari_attnseg.jobs.inputs import JobError
 
 _NAMED = re.compile(r"(?:^|,)(?P<name>[^=,/\\]+)=")
+_WEIGHTS = {"weights.safetensors": "best", "last.safetensors": "last"}
 _INDEX = re.compile(r"_(\d{4})$")
 
 
@@ -32,7 +33,7 @@ def find_run(text: str) -> Path:
     if (path / "config.json").is_file():
         return path
     if is_project(path):
-        return Path(Project.open(path).run_dir(None))
+        return newest_run(path)
     project, colon, number = text.rpartition(":")
     if colon and is_project(Path(project)):
         return Path(Project.open(project).run_dir(number))
@@ -41,6 +42,25 @@ def find_run(text: str) -> Path:
     raise JobError(
         f"There is no run {text!r}; give its folder, such as PROJECT/runs/001, or PROJECT:001."
     )
+
+
+def newest_run(project: Path) -> Path:
+    """Return the newest run of a project that has weights; one that never began has none.
+
+    Raises:
+        JobError: If there is none.
+    """
+    runs = Project.open(project).runs()
+    trained = [run for run in runs if any((run / name).is_file() for name in _WEIGHTS)]
+    if trained:
+        return trained[-1]
+    begun = f": run {runs[-1].name} ended before it had weights" if runs else ""
+    raise JobError(f"The project {str(project)!r} has no trained run{begun}; train one first.")
+
+
+def chosen_weights(text: str) -> str:
+    """Return which weights of a run are meant: its last ones where their file is named."""
+    return _WEIGHTS.get(Path(text).name, "best")
 
 
 def is_project(path: Path) -> bool:

@@ -10,7 +10,13 @@ import typer
 from napari_attnseg.cli.app import Device, Json, Out, Overwrite, app, print_json, print_line
 from napari_attnseg.cli.cluster import run_on_cluster
 from napari_attnseg.cli.engine import run_job
-from napari_attnseg.cli.inputs import bind_input, find_run, is_project, run_facts
+from napari_attnseg.cli.inputs import (
+    bind_input,
+    chosen_weights,
+    find_run,
+    is_project,
+    run_facts,
+)
 from napari_attnseg.config import PredictConfig
 from napari_attnseg.jobs.inputs import JobError
 
@@ -52,6 +58,7 @@ def predict(  # noqa: PLR0913 - each option of the command is an argument
     chosen = _of_project(folder, cases) if cases else _of_files(folder, inputs or [])
     settings = {
         "run": str(folder.resolve()),
+        "weights": chosen_weights(run),
         "inputs": chosen,
         "out": str(out.resolve()),
         "settings": PredictConfig(
@@ -101,7 +108,9 @@ def _of_project(run: Path, wanted: str) -> list[dict[str, Any]]:
     project, kept = Project.open(folder), SETS[wanted]
     chosen = [case for case in project.cases if kept is None or case.set == kept]
     if not chosen:
-        raise JobError(f"The project {folder} has no {wanted} cases.")
+        raise JobError(
+            f"The project {folder} has no {wanted} cases; choose another set, as in --cases all."
+        )
     return [
         {"name": case.name, "images": {key: str(path) for key, path in case.images.items()}}
         for case in chosen

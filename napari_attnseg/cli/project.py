@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -36,11 +38,27 @@ def open_with_cases(path: Path, folders: list[Path]) -> Project:
     # All folders are read before anything is written: a bad one must not leave half a project.
     cohorts = [recognise(folder) for folder in folders]
     is_new = bool(folders) and not is_project(path)
-    opened = Project.create(path) if is_new else Project.open(path)
-    for cohort in cohorts:
-        for text in opened.add(cohort):
-            note(f"Warning: {text}")
+    with _all_or_nothing(path) if is_new else nullcontext():
+        opened = Project.create(path) if is_new else Project.open(path)
+        warnings = [text for cohort in cohorts for text in opened.add(cohort)]
+    for text in warnings:
+        note(f"Warning: {text}")
     return opened
+
+
+@contextmanager
+def _all_or_nothing(path: Path) -> Iterator[None]:
+    """Take back what was made of a new project if its cases cannot be entered."""
+    before = set(path.iterdir()) if path.is_dir() else None
+    try:
+        yield
+    except (ValueError, OSError):
+        if path.is_dir():
+            for one in set(path.iterdir()) - (before or set()):
+                one.unlink()
+            if before is None:
+                path.rmdir()
+        raise
 
 
 def print_cases(opened: Project) -> None:

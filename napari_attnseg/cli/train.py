@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,6 +48,8 @@ def train(  # noqa: PLR0913 - each option of the command is an argument
         raise typer.BadParameter("give --minutes or --epochs, not both")
     if run is not None and not resume:
         raise typer.BadParameter(f"{run!r} is not expected here; a RUN follows --resume")
+    if learn_from and not start:
+        raise typer.BadParameter("--learn-from goes with --from RUN, the run to continue from")
     settings: dict[str, Any] = {"project": str(project)}
     if resume:
         settings["resume"] = _run_of(project, run)
@@ -75,9 +78,17 @@ def _run_of(project: Path, text: str | None) -> str:
     """Return the folder of a project's run, the newest one by default."""
     from napari_attnseg.cohort.project import Project
 
-    if text and ((Path(text) / "config.json").is_file() or ":" in text):
+    opened = Project.open(project)
+    if text is None:
+        return str(_newest_begun(opened.runs()) or opened.run_dir())
+    if (Path(text) / "config.json").is_file() or ":" in text:
         return str(find_run(text))
-    return str(Project.open(project).run_dir(text))
+    return str(opened.run_dir(text))
+
+
+def _newest_begun(runs: Sequence[Path]) -> Path | None:
+    """Return the newest run whose training began; one that failed before that has no settings."""
+    return next((run for run in reversed(runs) if (run / "config.json").is_file()), None)
 
 
 def _given(**values: Any) -> dict[str, Any]:

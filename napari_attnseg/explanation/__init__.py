@@ -14,7 +14,12 @@ from napari_attnseg.explanation.explain import (
     explain_steps,
     explain_tensor,
 )
-from napari_attnseg.explanation.files import write_attention, write_explanation
+from napari_attnseg.explanation.files import (
+    attention_record,
+    map_files,
+    write_attention,
+    write_explanation,
+)
 from napari_attnseg.explanation.layers import LayerChoice, list_layers, list_methods
 
 __all__ = [
@@ -24,12 +29,14 @@ __all__ = [
     "Explanation",
     "LayerChoice",
     "attention_maps",
+    "attention_record",
     "attention_steps",
     "explain",
     "explain_steps",
     "explain_tensor",
     "list_layers",
     "list_methods",
+    "map_files",
     "write_attention",
     "write_explanation",
 ]

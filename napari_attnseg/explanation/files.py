@@ -11,6 +11,19 @@ from napari_attnseg.inference import write_json_atomic
 from napari_attnseg.io import write_volume
 
 
+def map_files(
+    out: str | Path, stem: str, method: str, value: int, layer: str
+) -> tuple[Path, Path]:
+    """Return where the map of a class and its record are written."""
+    name = f"{stem}_{method}_{value}_{layer}"
+    return Path(out) / f"{name}.nii.gz", Path(out) / f"{name}.json"
+
+
+def attention_record(out: str | Path, stem: str) -> Path:
+    """Return where it is written what attention did."""
+    return Path(out) / f"{stem}_attention.json"
+
+
 def write_explanation(
     out: str | Path, stem: str, explanation: Explanation, *, overwrite: bool = False
 ) -> tuple[Path | None, Path]:
@@ -31,9 +44,7 @@ def write_explanation(
         ExplainError: If a file is there already.
     """
     info = explanation.info
-    name = f"{stem}_{info['method']}_{info['class']}_{info['layer']}"
-    record = Path(out) / f"{name}.json"
-    file = Path(out) / f"{name}.nii.gz"
+    file, record = map_files(out, stem, info["method"], info["class"], info["layer"])
     _check_free([record, file], overwrite)
     if explanation.map is None:
         file.unlink(missing_ok=True)  # of an earlier run, which this record would contradict
@@ -59,7 +70,7 @@ def write_attention(
     Raises:
         ExplainError: If a file is there already.
     """
-    record = Path(out) / f"{stem}_attention.json"
+    record = attention_record(out, stem)
     files = {name: Path(out) / f"{stem}_attention_{name}.nii.gz" for name in result.volumes}
     _check_free([record, *files.values()], overwrite)
     for name, file in files.items():

@@ -141,9 +141,10 @@ def bind_channels(run: Run, image: Volume) -> Volume:
         if order != list(range(len(found))):
             return image.replace(data=image.data[order], channels=wanted)
     if image.data.shape[0] != run.config.in_channels:
+        count = run.config.in_channels
         raise InputError(
-            f"The run {run.id} needs {run.config.in_channels} images a case"
-            f"{f' ({names})' if names else ''}; found {image.data.shape[0]}."
+            f"The run {run.id} needs {count} image{'s' * (count > 1)} a case"
+            f"{f' ({names})' if names else ''}, and {image.data.shape[0]} were found."
         )
     return image
 

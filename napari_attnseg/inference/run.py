@@ -193,12 +193,15 @@ def load_weights(model: nn.Module, file: str | Path) -> None:
     try:
         found = safetensors.torch.load_file(file)
     except (SafetensorError, OSError) as error:
-        raise RunError(f"The weights {file} are damaged: {error}.") from error
+        raise RunError(
+            f"The weights {file} are damaged ({error}); copy them again from where the run was "
+            "trained."
+        ) from error
     difference = _difference(model.state_dict(), found)
     if difference is not None:
         raise RunError(
-            f"The weights {file} are those of another network: {difference}. "
-            f"Use the {CONFIG_FILE} that was written with them."
+            f"The weights {file} are those of another network than {CONFIG_FILE} beside them "
+            f"describes: {difference}. Keep the files of a run together, as training wrote them."
         )
     model.load_state_dict(found)
 
@@ -234,7 +237,9 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RunError(f"{file} cannot be read: {error}.") from error
+        raise RunError(
+            f"{file} is damaged ({error}); copy it again from where the run was trained."
+        ) from error
     if not isinstance(values, dict):
         raise RunError(f"{file} does not hold the settings of a run.")
     return values

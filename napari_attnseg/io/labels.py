@@ -93,8 +93,8 @@ def _whole_numbers(data: np.ndarray, name: str) -> np.ndarray:
     if not np.isfinite(low) or not np.isfinite(high):
         count = int((~np.isfinite(data)).sum())
         raise VolumeError(
-            f"The label {name!r} holds NaN or infinite values in {count} voxels; "
-            "labels are whole numbers."
+            f"The label {name!r} holds NaN or infinite values in {count} "
+            f"voxel{'s' * (count > 1)}; labels are whole numbers, so correct it and save it again."
         )
     if low < 0:
         raise VolumeError(

@@ -82,7 +82,7 @@ def parse(start: bytes) -> Header:
                 "is not a NIfTI file but at best an Analyze header, which does not say which side "
                 "is left; convert it with a program that knows its origin"
             )
-    raise HeaderError("is not a NIfTI file; its first bytes are not those of one")
+    raise HeaderError("is not a NIfTI file by its first bytes; copy it again, or export it again")
 
 
 def is_pair(header: Header) -> bool:

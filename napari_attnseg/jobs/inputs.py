@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,28 @@ def require_new_files(files: Sequence[Path], *, overwrite: bool) -> None:
         raise JobError(
             f"{there[0]}{more} would be overwritten; choose another folder, or allow it with "
             "--overwrite."
+        )
+
+
+def require_writable(folder: Path) -> None:
+    """Refuse a folder that results cannot be written to, before any work is done for them.
+
+    Args:
+        folder: Need not be there yet; nothing is made.
+
+    Raises:
+        JobError: If it, or the folder that it would be made in, is none or cannot be written.
+    """
+    there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+    if not there.is_dir():
+        raise JobError(
+            f"Results cannot be written to {str(folder)!r}, because {str(there)!r} is a file and "
+            "no folder; choose another folder."
+        )
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise JobError(
+            f"Results cannot be written to {str(folder)!r}, because you may not write to "
+            f"{str(there)!r}; choose another folder, or ask for the right to write there."
         )
 
 

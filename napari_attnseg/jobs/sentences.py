@@ -8,8 +8,12 @@ import traceback
 from dataclasses import dataclass
 
 _LONGEST = 600
+_CHECK_PATH = "Check the path and its permissions."
 _RESUME = "Resume the run: it continues from its last checkpoint."
 _AGAIN = "Start it again; what was already written is kept."
+
+UNEXPECTED = "Its details help to report it."
+"""Next step after an error that nobody foresaw."""
 
 
 @dataclass(frozen=True)
@@ -60,16 +64,14 @@ def explain_error(error: BaseException, kind: str = "") -> Trouble:
         step = "Free some space. " + next_step(kind)
         return Trouble(f"The disk is full{place}, so nothing more can be written.", step, details)
     if isinstance(error, OSError) and error.strerror:
-        name = f"{error.filename}: " if error.filename else ""
-        return Trouble(f"{name}{error.strerror}.", "Check the path and its permissions.", details)
-    if isinstance(error, (ValueError, KeyError, OSError)):
+        return Trouble(_what_the_system_says(error), _CHECK_PATH, details)
+    if isinstance(error, (ValueError, OSError)):
         # These carry sentences written for the person who gave the input.
         return Trouble(text, "", details)
     if isinstance(error, ModuleNotFoundError):
         step = f"Install it: pip install {error.name}"
         return Trouble(f"The library {error.name} is not installed.", step, details)
-    name = type(error).__name__
-    return Trouble(f"Unexpected {name}: {text}", "Its details help to report it.", details)
+    return Trouble(f"Unexpected {type(error).__name__}: {text}.", UNEXPECTED, details)
 
 
 def explain_death(returncode: int, kind: str, log_tail: str) -> Trouble:
@@ -115,6 +117,14 @@ def is_disk_full(error: BaseException | None) -> bool:
     if any(word in str(error).lower() for word in words):
         return True
     return is_disk_full(error.__cause__)
+
+
+def _what_the_system_says(error: OSError) -> str:
+    if error.filename is None:
+        return f"A file could not be read or written: {error.strerror}."
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        return f"{error.filename}: a file is in the place of a folder."
+    return f"{error.filename}: {error.strerror}."
 
 
 def _is_our_own(error: BaseException) -> bool:

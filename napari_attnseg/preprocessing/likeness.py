@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 
+from napari_attnseg.axes import Spacing
 from napari_attnseg.preprocessing import intensity
 from napari_attnseg.preprocessing.plan import ChannelPlan, Plan
+from napari_attnseg.preprocessing.spacing import network_shape
 from napari_attnseg.volume import Volume
 
 SPACING_FACTOR = 1.5
@@ -44,7 +48,24 @@ def _geometry(image: Volume, plan: Plan) -> list[str]:
             f"A volume of {_mm(extent)} mm shows more or less of the body than those learned from "
             f"({_mm(plan.seen_extent_mm[0])} to {_mm(plan.seen_extent_mm[1])} mm)."
         )
-    return found
+    return [*found, *_smallness(image, plan)]
+
+
+def _smallness(image: Volume, plan: Plan) -> list[str]:
+    """Say so where a volume is smaller than a patch, and than all that were learned from."""
+    target = cast("Spacing", plan.spacing_dhw)
+    shape: np.ndarray = np.array(network_shape(image.shape_dhw, image.spacing_dhw, target))
+    patch, least = np.array(plan.patch_size), np.full(3, np.inf)
+    if plan.seen_extent_mm:
+        # Half a voxel, since sizes on the network's grid are rounded.
+        least = np.array(plan.seen_extent_mm[0]) / np.array(plan.spacing_dhw) - 0.5
+    is_small = (shape < patch) & (shape < least) & (np.array(image.shape_dhw) > 1)
+    if not is_small.any():
+        return []
+    return [
+        f"The volume is smaller than the patch that the network learned with ({_whole(shape)} of "
+        f"{_whole(patch)} voxels), so the network sees less around each voxel."
+    ]
 
 
 def _intensities(channel: np.ndarray, plan: ChannelPlan) -> list[str]:
@@ -89,6 +110,10 @@ def _is_out(
 ) -> bool:
     low, high = np.array(seen[0])[real], np.array(seen[1])[real]
     return bool(((values < low / factor) | (values > high * factor)).any())
+
+
+def _whole(values: np.ndarray) -> str:
+    return " x ".join(str(int(value)) for value in values)
 
 
 def _mm(values: object) -> str:

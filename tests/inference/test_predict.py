@@ -119,7 +119,7 @@ def test_a_missing_channel_is_named(make_run: Any, image: Volume) -> None:
 def test_a_wrong_number_of_channels_is_refused(make_run: Any, image: Volume) -> None:
     run = make_run()
 
-    with pytest.raises(InputError, match="needs 1 images a case \\(MR\\); found 2"):
+    with pytest.raises(InputError, match="needs 1 image a case \\(MR\\), and 2 were found"):
         predict(run, image.replace(data=np.concatenate([image.data] * 2)))
 
 

@@ -41,7 +41,7 @@ def test_integers_stay_as_they_are(dtype):
 @pytest.mark.parametrize(
     ("values", "dtype", "reason"),
     [
-        ([np.nan], np.float32, "NaN or infinite values in 1 voxels"),
+        ([np.nan], np.float32, "NaN or infinite values in 1 voxel"),
         ([np.inf, -np.inf], np.float64, "NaN or infinite values in 2 voxels"),
         ([1, 0.5], np.float32, r"fractions such as 0\.5"),
         ([1, -1], np.float32, "negative value -1"),

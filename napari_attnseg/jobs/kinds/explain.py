@@ -1,8 +1,9 @@
 """Maps of what a run looked at in a case.
 
-Settings: ``run`` (folder), ``input`` (``name`` and ``images``, file by channel name), ``out``
-(folder), ``target`` (class value, or None), ``method``, ``layer`` (or None), ``attention``
-(whether to record attention too), ``settings`` (`PredictConfig`), ``overwrite``.
+Settings: ``run`` (folder), ``weights`` (best or last), ``input`` (``name`` and ``images``, file by
+channel name), ``out`` (folder), ``target`` (class value, or None), ``method``, ``layer`` (or
+None), ``attention`` (whether to record attention too), ``settings`` (`PredictConfig`),
+``overwrite``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from napari_attnseg.config import PredictConfig
 from napari_attnseg.jobs.contract import JOBS, Context, Event
-from napari_attnseg.jobs.inputs import JobError, read_images
+from napari_attnseg.jobs.inputs import (
+    JobError,
+    read_images,
+    require_new_files,
+    require_writable,
+)
 
 if TYPE_CHECKING:
     from napari_attnseg.explanation import AttentionResult, Explanation
@@ -29,8 +35,11 @@ def explain(settings: dict[str, Any], context: Context) -> Generator[Event, None
     name, target = str(settings["input"]["name"]), settings.get("target")
     if target is None and not settings.get("attention"):
         raise JobError("Say which class to explain, or ask for attention.")
+    require_writable(Path(settings["out"]))
     yield {"event": "progress", "done": 0, "total": 0, "text": f"Reading {name}"}
-    run = context.runs.load(settings["run"], device=config.device)
+    weights = settings.get("weights") or "best"
+    run = context.runs.load(settings["run"], weights=weights, device=config.device)
+    require_new_files(_files(run, settings), overwrite=_may_overwrite(settings))
     image = read_images(settings["input"]["images"])
     counts: list[int | None] = []
     if target is not None:
@@ -39,6 +48,24 @@ def explain(settings: dict[str, Any], context: Context) -> Generator[Event, None
         counts.append((yield from _attention(run, image, settings, config, context)))
     state = "stopped" if None in counts else "done"
     return {"maps": sum(one or 0 for one in counts), "state": state}
+
+
+def _files(run: Run, settings: dict[str, Any]) -> list[Path]:
+    """Return the files that tell whether these results were written before."""
+    from napari_attnseg.explanation import METHODS, attention_record, map_files
+    from napari_attnseg.explanation.layers import DEFAULT_METHOD, check_layer
+
+    out, name, target = settings["out"], str(settings["input"]["name"]), settings.get("target")
+    files: list[Path] = []
+    if target is not None:
+        run.class_index(int(target))
+        layer = check_layer(run.model, settings.get("layer"))
+        method = settings.get("method") or DEFAULT_METHOD
+        if method in METHODS:
+            files += map_files(out, name, method, int(target), layer)
+    if settings.get("attention"):
+        files.append(attention_record(out, name))
+    return files
 
 
 def _map(

@@ -21,6 +21,7 @@ from napari_attnseg.jobs.inputs import (
     read_images,
     require_different_names,
     require_new_files,
+    require_writable,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def predict(settings: dict[str, Any], context: Context) -> Generator[Event, None
     names = [str(one["name"]) for one in inputs]
     files = [file for name in names for file in result_files(out, name, config).values()]
     require_new_files(files, overwrite=bool(settings.get("overwrite")))
+    require_writable(out)
     yield _progress(0, len(inputs), "Loading the network", None)
     weights = settings.get("weights") or "best"
     run = context.runs.load(settings["run"], weights=weights, device=config.device)
@@ -147,7 +149,7 @@ def _require_success(failures: list[tuple[str, ValueError]], total: int) -> None
     if total == 1:
         raise error
     raise JobError(
-        f"{len(failures)} of {total} cases could not be segmented, the first {name}: {error}"
+        f"{len(failures)} of {total} cases could not be segmented, first {name!r}: {error}"
     ) from error
 
 

@@ -21,6 +21,7 @@ def train(settings: dict[str, Any], context: Context) -> Generator[Event, None, 
     from napari_attnseg.training.start import train_project
 
     asked = {**settings, "model": chosen_model(settings.get("model") or {})}
+    require_known((settings.get("train") or {}).get("loss"), asked["model"].get("attention"))
     if not (settings.get("resume") or settings.get("from")):
         require_network(asked["model"])
     steps = train_project(asked, context.should_stop)
@@ -30,6 +31,20 @@ def train(settings: dict[str, Any], context: Context) -> Generator[Event, None, 
         except StopIteration as end:
             return dict(end.value.to_json())
         yield report.to_event()
+
+
+def require_known(loss: str | None, attention: str | None) -> None:
+    """Refuse names that nothing has, before a run is begun and every case is read.
+
+    Raises:
+        UnknownPartError: If there is no such loss or attention module.
+    """
+    from napari_attnseg.losses import LOSSES
+    from napari_attnseg.models.attention import ATTENTION
+
+    for name, registry in ((loss, LOSSES), (attention, ATTENTION)):
+        if name is not None:
+            registry[name]
 
 
 def require_network(given: dict[str, Any]) -> None:
