@@ -69,6 +69,6 @@ def _label_table(content: bytes) -> dict[int, str]:
     try:
         root = ElementTree.fromstring(content)
         labels = {int(one.attrib["Key"]): (one.text or "").strip() for one in root.iter("Label")}
-    except (ElementTree.ParseError, KeyError, ValueError):
+    except (ElementTree.ParseError, LookupError, ValueError):
         return {}
     return {value: name for value, name in labels.items() if value > 0 and name}

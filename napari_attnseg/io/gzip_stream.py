@@ -75,6 +75,15 @@ class Source:
                 filled += count
         return filled
 
+    def skip(self, count: int) -> bool:
+        """Pass over bytes; return whether there were as many."""
+        while count > 0:
+            block = self.read(min(count, _PIECE))
+            if not block:
+                return False
+            count -= len(block)
+        return True
+
     def drain(self) -> int:
         """Read to the end, so that every checksum is compared; return how many bytes came."""
         count = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import find_objects
 
 from napari_attnseg.volume import Grid
 
@@ -20,6 +19,8 @@ def surface(mask: np.ndarray, grid: Grid) -> np.ndarray:
     Returns:
         ``(triangles, 3, 3)``: world RAS mm of each corner, anticlockwise as seen from outside.
     """
+    # Both take long to load, and only who writes a surface needs them.
+    from scipy.ndimage import find_objects
     from skimage.measure import marching_cubes
 
     (box,) = find_objects(mask.astype(np.uint8))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import struct
+import threading
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +16,10 @@ import numpy as np
 
 from napari_attnseg.io.format import VolumeError
 
-_LARGEST_RATIO = 1040
-"""No packed picture is larger by more than deflate can shrink."""
+_LARGEST_RATIO = 3000
+"""No way of packing pictures shrinks further; LZW comes nearest."""
 
-_ALLOWANCE = 64 << 20
+_ALLOWANCE = 4 << 20
 _MODES = ("1", "L", "LA", "P", "I;16", "I;16B", "I;16L", "I", "F", "RGB", "RGBA")
 _PALETTE_WARNING = "The pictures have a palette; the numbers of its colours are taken, not these."
 _PNG_END = b"IEND\xaeB`\x82"
@@ -83,7 +87,7 @@ def _read_picture(path: Path) -> tuple[np.ndarray, str]:
 def _read_tiff(path: Path) -> list[tuple[np.ndarray, str]]:
     import tifffile
 
-    with tifffile.TiffFile(path) as file:
+    with _errors_told() as errors, tifffile.TiffFile(path) as file:
         if not file.pages:
             raise VolumeError(f"{path.name!r} holds no picture.")
         told = (file.imagej_metadata or {}).get("images", len(file.pages))
@@ -96,7 +100,28 @@ def _read_tiff(path: Path) -> list[tuple[np.ndarray, str]]:
         for page in file.pages:
             total += int(np.prod(page.shape, dtype=object)) * np.dtype(page.dtype).itemsize
         _require_size(path, total)
-        return [(_tiff_page(path, page), _tiff_mode(page)) for page in file.pages]
+        pages = [(_tiff_page(path, page), _tiff_mode(page)) for page in file.pages]
+    if errors:
+        raise ValueError(errors[0])
+    return pages
+
+
+@contextmanager
+def _errors_told() -> Iterator[list[str]]:
+    """Give the errors that tifffile only logs, such as a lost page, before it reads on."""
+
+    class Errors(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.levelno >= logging.ERROR and record.thread == threading.get_ident():
+                found.append(record.getMessage())
+
+    found: list[str] = []
+    handler, log = Errors(), logging.getLogger("tifffile")
+    log.addHandler(handler)
+    try:
+        yield found
+    finally:
+        log.removeHandler(handler)
 
 
 def _tiff_mode(page: Any) -> str:
@@ -107,8 +132,10 @@ def _tiff_mode(page: Any) -> str:
 
 def _tiff_page(path: Path, page: Any) -> np.ndarray:
     segments = zip(page.dataoffsets, page.databytecounts, strict=True)
-    # A segment that is not there reads as zeros.
-    if any(at + count > path.stat().st_size or count == 0 for at, count in segments):
+    # A segment that is not there, or not all of it, reads as zeros.
+    is_short = page.compression == 1 and sum(page.databytecounts) < page.nbytes
+    size = path.stat().st_size
+    if is_short or any(at + count > size or count == 0 for at, count in segments):
         raise VolumeError(f"{path.name!r} is cut off; copy it again from its source.")
     array = page.asarray()
     return np.moveaxis(array, 0, -1) if page.axes == "SYX" else array
@@ -136,5 +163,5 @@ def _require_size(path: Path, needed: int) -> None:
 
 
 def _short(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = " ".join("".join(one if one.isprintable() else " " for one in str(error)).split())
     return text[:80] or type(error).__name__

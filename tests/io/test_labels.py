@@ -131,3 +131,11 @@ def test_real_labels_look_like_labels_and_real_images_do_not(shared_data):
 @pytest.mark.parametrize("value", [np.nan, -1, 0.5, 1e6])
 def test_a_value_that_no_class_has_does_not_look_like_labels(value):
     assert not looks_like_labels(label([1, 1, 1, value]))
+
+
+def test_names_in_an_unknown_encoding_are_left_out():
+    from napari_attnseg.io.class_names import classes_in, extension_of
+
+    extension = extension_of({1: "liver"}).replace(b"UTF-8", b"UTG-8")
+
+    assert classes_in(extension, "<") == {}

@@ -156,6 +156,18 @@ def test_cut_and_flipped_pictures_are_refused_by_name(stack, voxels, suffix):
             read_volume(folder)
 
 
+def test_a_tiff_whose_last_pages_are_lost_is_refused(tmp_path, voxels):
+    path = tmp_path / "case.tif"
+    tifffile.imwrite(path, voxels(SHAPE, "uint8"), photometric="minisblack", rowsperstrip=2)
+    whole = path.read_bytes()
+    # The last bytes only say how large a point is.
+    for end in range(0, len(whole) - 50, len(whole) // 50):
+        path.write_bytes(whole[:end])
+
+        with pytest.raises(VolumeError, match=r"case\.tif"):
+            read_volume(path)
+
+
 def test_a_flipped_bit_in_a_png_is_found(stack, voxels):
     folder = stack(voxels(SHAPE, "uint8"))
     expected = read_volume(folder).data

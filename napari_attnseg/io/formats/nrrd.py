@@ -126,7 +126,7 @@ def _read_data(
         if start < 0:
             raise HeaderError("is cut off: it holds fewer bytes than its header promises")
     with open_part(where, start, kind) as source:
-        if len(source.read(min(skip, source.largest))) < skip:
+        if not source.skip(skip):
             raise HeaderError("is cut off: it ends before its voxels begin")
         read = read_text_voxels if encoding == "text" else read_voxels
         data = read(source, dtype, shape[::-1])
