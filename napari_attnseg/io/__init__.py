@@ -6,6 +6,7 @@ from napari_attnseg.io.atomic import atomic_write
 from napari_attnseg.io.describe import describe, describe_all
 from napari_attnseg.io.format import (
     FORMATS,
+    IrregularSeriesError,
     SeriesChoiceError,
     VolumeError,
     known_suffix,
@@ -18,6 +19,7 @@ from napari_attnseg.io.volumes import read_volume, write_volume
 
 __all__ = [
     "FORMATS",
+    "IrregularSeriesError",
     "SeriesChoiceError",
     "VolumeError",
     "as_label_map",

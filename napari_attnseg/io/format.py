@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from napari_attnseg.registry import Registry
 from napari_attnseg.volume import Volume
@@ -15,6 +15,10 @@ CHANNEL_SUFFIX = "_0000"
 
 MOST_LISTED = 20
 """A message lists no more series than this."""
+
+
+Remedy = Literal["resample", "longest-run"]
+"""What may be done about an irregular series, never without being asked."""
 
 
 class VolumeError(ValueError):
@@ -38,6 +42,23 @@ class SeriesChoiceError(VolumeError):
             f"one file of it: {'; '.join(listed)}."
         )
         self.titles = tuple(titles)
+
+
+class IrregularSeriesError(VolumeError):
+    """Slices that make no regular grid, though a remedy exists that the user may ask for.
+
+    Args:
+        message: What is wrong, with the numbers.
+        remedy: What `read_volume` does about it where it is asked to.
+        heights: mm along the normal between which the slices are regular.
+    """
+
+    def __init__(
+        self, message: str, remedy: Remedy, heights: tuple[float, float] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.remedy: Remedy = remedy
+        self.heights = heights
 
 
 class HeaderError(ValueError):
@@ -82,7 +103,7 @@ class SeriesFormat(Protocol):
     def recognises(self, path: Path) -> bool:
         """Return whether a file is one of this format, or a folder holds such files."""
 
-    def read(self, path: Path, series: Choice = None) -> Volume:
+    def read(self, path: Path, series: Choice = None, remedy: Remedy | None = None) -> Volume:
         """Return the one volume at a path, or the chosen one; `VolumeError` lists several."""
 
     def volumes_in(self, folder: Path) -> list[tuple[Path, Callable[[], Volume]]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from napari_attnseg.io.format import (
     Choice,
+    Remedy,
     VolumeError,
     folder_format_of,
     format_of,
@@ -15,7 +16,13 @@ from napari_attnseg.io.labels import as_label_map
 from napari_attnseg.volume import Volume
 
 
-def read_volume(path: str | Path, *, labels: bool | None = None, series: Choice = None) -> Volume:
+def read_volume(
+    path: str | Path,
+    *,
+    labels: bool | None = None,
+    series: Choice = None,
+    remedy: Remedy | None = None,
+) -> Volume:
     """Read a volume with its place in the patient.
 
     Args:
@@ -25,13 +32,15 @@ def read_volume(path: str | Path, *, labels: bool | None = None, series: Choice 
             cannot be one is refused.
         series: Which DICOM series, if there are several at the path: its number in the message
             that lists them, or its description.
+        remedy: What to do about slices that make no regular grid, where the refusal offers it:
+            ``"resample"`` tilted slices to upright ones, or keep only the ``"longest-run"``.
 
     Raises:
         VolumeError: If it is missing, damaged or holds no volume; the message says which.
     """
     path = Path(path)
     try:
-        volume = _read_folder(path, series) if path.is_dir() else _read_file(path, series)
+        volume = _read(path, series, remedy)
     except OSError as error:
         reason = error.strerror or str(error)
         raise VolumeError(f"{path.name!r} could not be read: {reason}.") from error
@@ -77,33 +86,30 @@ def _referring(volume: Volume, source: Path, series: Choice) -> Volume:
     return found.referring(volume, source, series)
 
 
-def _read_file(path: Path, series: Choice) -> Volume:
+def _read(path: Path, series: Choice, remedy: Remedy | None) -> Volume:
     if not path.exists():
         raise VolumeError(f"There is no file {str(path)!r}.")
+    if not path.is_dir():
+        _require_file(path)
+    one_of_several = series_format_of(path)
+    if one_of_several is not None:
+        return one_of_several.read(path, series, remedy)
+    if series is not None:
+        raise VolumeError(f"{path.name!r} is one volume; there is no series {series!r} in it.")
+    return _read_folder(path) if path.is_dir() else format_of(path).read(path)
+
+
+def _require_file(path: Path) -> None:
     if not path.is_file():
         raise VolumeError(f"{path.name!r} is no file that holds data.")
     if path.stat().st_size == 0:
         raise VolumeError(f"{path.name!r} is empty (0 bytes); copy it again from its source.")
-    one_of_several = series_format_of(path)
-    if one_of_several is not None:
-        return one_of_several.read(path, series)
-    _require_no_choice(path, series)
-    return format_of(path).read(path)
 
 
-def _read_folder(folder: Path, series: Choice) -> Volume:
-    one_of_several = series_format_of(folder)
-    if one_of_several is not None:
-        return one_of_several.read(folder, series)
-    _require_no_choice(folder, series)
+def _read_folder(folder: Path) -> Volume:
     found = folder_format_of(folder)
     if found is None:
         raise VolumeError(
             f"{folder.name!r} is a folder, and not of one volume's slices; give one file of it."
         )
     return found.read_folder(folder)
-
-
-def _require_no_choice(path: Path, series: Choice) -> None:
-    if series is not None:
-        raise VolumeError(f"{path.name!r} is one volume; there is no series {series!r} in it.")

@@ -12,31 +12,41 @@ from napari_attnseg.io.dicom.headers import Frame, Header
 from napari_attnseg.io.dicom.pixels import read_slices
 from napari_attnseg.io.dicom.series import Series
 from napari_attnseg.io.dicom.stack import Stack, stack
-from napari_attnseg.io.format import VolumeError
+from napari_attnseg.io.dicom.upright import upright
+from napari_attnseg.io.format import Remedy, VolumeError
 from napari_attnseg.volume import Grid, Storage, Volume
 
 
-def read_image(series: Series, name: str) -> Volume:
+def read_image(series: Series, name: str, remedy: Remedy | None = None) -> Volume:
     """Return a series of slices as a volume, sorted by position.
 
     Args:
         series: An image's files.
         name: What a refusal calls it.
+        remedy: What to do about slices that make no regular grid, where it is on offer.
 
     Raises:
         VolumeError: If the slices make no regular grid, or a file is damaged.
     """
-    made, warnings = stacked(series, name)
+    made, warnings = stacked(series, name, remedy)
     data = np.stack([read_slices(channel) for channel in made.channels])
+    affine = made.affine
+    if made.is_tilted:
+        data, affine = upright(data, affine)
     warnings = [*warnings, *made.warnings]
     files = tuple(str(one.path) for one in made.channels[0])
     storage = Storage(
         ndim=4 if len(made.channels) > 1 else 3,
         dtype=str(data.dtype),
         format="dicom",
-        extra={"format": "DICOM", "files": files, "warnings": tuple(warnings)},
+        extra={
+            "format": "DICOM",
+            # A mask on a resampled grid cannot refer to the slices as they are.
+            "files": () if made.is_tilted else files,
+            "warnings": tuple(warnings),
+        },
     )
-    return Volume(data, made.affine, storage=storage, channels=made.names)
+    return Volume(data, affine, storage=storage, channels=made.names)
 
 
 def image_grid(series: Series, name: str) -> tuple[Grid, tuple[Frame, ...]]:
@@ -46,7 +56,7 @@ def image_grid(series: Series, name: str) -> tuple[Grid, tuple[Frame, ...]]:
     return Grid((len(made.channels[0]), rows, columns), made.affine), made.channels[0]
 
 
-def stacked(series: Series, name: str) -> tuple[Stack, list[str]]:
+def stacked(series: Series, name: str, remedy: Remedy | None = None) -> tuple[Stack, list[str]]:
     """Return a series' slices in order, and what the user should know.
 
     Raises:
@@ -64,7 +74,7 @@ def stacked(series: Series, name: str) -> tuple[Stack, list[str]]:
             f"{files} beside the series cannot be read; it may miss slices at its end."
         )
     frames = [frame for header in headers for frame in header.frames]
-    return stack(frames, name), warnings
+    return stack(frames, name, remedy), warnings
 
 
 def _without_copies(headers: Sequence[Header]) -> tuple[list[Header], int]:

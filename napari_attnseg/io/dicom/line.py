@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from napari_attnseg.io.format import VolumeError
+from napari_attnseg.io.format import IrregularSeriesError, VolumeError
 
 EVEN = 0.01
 """Slices are even where none lies further off than this fraction of their spacing."""
@@ -30,6 +30,8 @@ def line_of(
     thickness: float | None,
     spacing: tuple[float, float],
     name: str,
+    *,
+    may_tilt: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Return where the first slice lies and the step to the next, LPS mm, with warnings.
 
@@ -39,6 +41,7 @@ def line_of(
         thickness: mm by which a lone slice extends, or None.
         spacing: mm between rows and between columns.
         name: What a refusal calls the slices.
+        may_tilt: Whether a step that is not along the normal is returned as it is.
 
     Raises:
         VolumeError: If they are not even, or tilted; the message gives the numbers.
@@ -52,9 +55,10 @@ def line_of(
     warnings: tuple[str, ...] = ()
     if off > EVEN * distance:
         if off > min(_ROUNDED * _rounding(line), MOST_ROUNDING * distance):
-            raise VolumeError(_unevenness(line @ normal, off, name))
+            raise _unevenness(line @ normal, off, name)
         warnings = (f"The rounded slice positions are up to {off:.3f} mm off an even spacing.",)
-    _require_no_tilt(line, step, normal, spacing, name)
+    if not may_tilt:
+        _require_no_tilt(line, step, normal, spacing, name)
     drift = np.linalg.norm(line[-1] - line[0] - (line[-1] - line[0]) @ normal * normal)
     if drift <= SMALLEST_DRIFT * min(*spacing, distance):
         step = normal * (step @ normal)
@@ -84,10 +88,11 @@ def _require_no_tilt(
     drift = aside * (len(line) - 1)
     if aside <= SAME_DIRECTION * along or drift <= SMALLEST_DRIFT * min(spacing):
         return
-    raise VolumeError(
+    raise IrregularSeriesError(
         f"The slices of {name!r} are tilted by {np.degrees(np.arctan2(aside, along)):.2f} degrees "
         f"(gantry tilt): each lies {aside:.3f} mm aside of the one before at {along:.3f} mm "
-        "spacing; resample the series to upright slices first, for example with dcm2niix."
+        "spacing; they can be resampled to upright slices (remedy='resample').",
+        "resample",
     )
 
 
@@ -100,10 +105,10 @@ def _rounding(line: np.ndarray) -> float:
     return 0.0
 
 
-def _unevenness(heights: np.ndarray, off: float, name: str) -> str:
+def _unevenness(heights: np.ndarray, off: float, name: str) -> VolumeError:
     gaps = np.diff(heights)
     if gaps.max() - gaps.min() < off / 2:
-        return (
+        return VolumeError(
             f"The slices of {name!r} do not lie above each other: some are up to {off:.3f} mm off "
             "an even line; export the series again, or resample it first."
         )
@@ -117,14 +122,17 @@ def _unevenness(heights: np.ndarray, off: float, name: str) -> str:
         at = int(wide[0])
         where = f"between {heights[at]:.2f} and {heights[at + 1]:.2f} mm"
         ends = [-1, *wide.tolist(), len(gaps)]
-        longest = max(b - a for a, b in pairwise(ends))
+        longest, before = max((b - a, a) for a, b in pairwise(ends))
+        run = (float(heights[before + 1]), float(heights[before + longest]))
         slices = "1 slice seems" if missing == 1 else f"{missing} slices seem"
-        return (
+        return IrregularSeriesError(
             f"{start}{gaps.max():.3f} mm {where}, {usual:.3f} mm elsewhere, so {slices} to be "
-            f"missing; export the series again, or give only the files of the longest run, "
-            f"{longest} of {len(heights)} slices."
+            f"missing; export the series again, or read only the longest run, {longest} of "
+            f"{len(heights)} slices (remedy='longest-run').",
+            "longest-run",
+            run,
         )
-    return (
+    return VolumeError(
         f"{start}from {gaps.min():.3f} to {gaps.max():.3f} mm, up to {off:.3f} mm off an even "
         "grid; export the series again, or resample it to even slices first."
     )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from napari_attnseg.io.dicom.channels import split_channels
+from napari_attnseg.io.dicom.channels import SAME_PLACE, split_channels
 from napari_attnseg.io.dicom.headers import Frame
 from napari_attnseg.io.dicom.line import EVEN, SAME_DIRECTION, line_of
-from napari_attnseg.io.format import VolumeError
+from napari_attnseg.io.format import IrregularSeriesError, Remedy, VolumeError
 from napari_attnseg.volume import affine_for_itk
 
 
@@ -23,24 +23,51 @@ class Stack:
         names: Of the channels; empty if there is one.
         affine: 4x4, voxel ``(i, j, k)`` to world RAS in mm.
         warnings: What the user should know.
+        is_tilted: Whether the third axis is not along the slices' normal.
     """
 
     channels: tuple[tuple[Frame, ...], ...]
     names: tuple[str, ...]
     affine: np.ndarray
     warnings: tuple[str, ...] = ()
+    is_tilted: bool = False
 
 
-def stack(frames: Sequence[Frame], name: str) -> Stack:
+def stack(frames: Sequence[Frame], name: str, remedy: Remedy | None = None) -> Stack:
     """Return slices in order, with the grid they make.
 
     Args:
         frames: Slices in any order.
         name: What a refusal calls them.
+        remedy: What to do where they make none: leave all but the longest run out, or let the
+            grid be tilted, to be resampled.
 
     Raises:
         VolumeError: If they make no regular grid; the message gives the numbers and the remedy.
     """
+    try:
+        return _stack(frames, name)
+    except IrregularSeriesError as error:
+        if error.remedy != remedy:
+            raise
+        if error.heights is None:
+            return _stack(frames, name, may_tilt=True)
+        return _part(frames, name, error.heights)
+
+
+def _part(frames: Sequence[Frame], name: str, heights: tuple[float, float]) -> Stack:
+    """Return the slices between two heights, both included."""
+    directions, _ = _common_plane(frames, name)
+    normal = np.cross(directions[0], directions[1])
+    mine = np.array([one.position for one in frames]) @ normal
+    is_kept = (mine >= heights[0] - SAME_PLACE) & (mine <= heights[1] + SAME_PLACE)
+    kept = [one for one, keep in zip(frames, is_kept, strict=True) if keep]
+    made = _stack(kept, name)
+    told = f"Only the longest run of even slices was read, {len(kept)} of {len(frames)}."
+    return replace(made, warnings=(*made.warnings, told))
+
+
+def _stack(frames: Sequence[Frame], name: str, *, may_tilt: bool = False) -> Stack:
     directions, spacing = _common_plane(frames, name)
     normal = np.cross(directions[0], directions[1])
     positions = np.array([one.position for one in frames])
@@ -48,14 +75,19 @@ def stack(frames: Sequence[Frame], name: str) -> Stack:
     channels, names = split_channels(frames, heights, name)
     first = channels[0]
     line = np.array([one.position for one in first])
-    start, step, warnings = line_of(line, normal, first[0].thickness, spacing, name)
+    start, step, warnings = line_of(
+        line, normal, first[0].thickness, spacing, name, may_tilt=may_tilt
+    )
     _require_one_place(channels, line, step, name)
     lps = np.eye(4)
     lps[:3, 0] = directions[0] * spacing[1]
     lps[:3, 1] = directions[1] * spacing[0]
     lps[:3, 2] = step
     lps[:3, 3] = start
-    return Stack(channels, names, affine_for_itk(lps), warnings)
+    if may_tilt:
+        angle = np.degrees(np.arccos(np.clip(step @ normal / np.linalg.norm(step), -1, 1)))
+        warnings = (*warnings, f"Slices tilted by {angle:.2f} degrees were resampled to upright.")
+    return Stack(channels, names, affine_for_itk(lps), warnings, may_tilt)
 
 
 def _common_plane(frames: Sequence[Frame], name: str) -> tuple[np.ndarray, tuple[float, float]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_attnseg.io.dicom.preamble import is_dicom
-from napari_attnseg.io.format import FORMATS, SERIES_FORMATS, Choice, VolumeError
+from napari_attnseg.io.format import FORMATS, SERIES_FORMATS, Choice, Remedy, VolumeError
 from napari_attnseg.volume import Storage, Volume
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class DicomSeries:
         files = (one for one in path.rglob("*") if not one.name.startswith("."))
         return any(one.is_file() and is_dicom(one) for one in files)
 
-    def read(self, path: Path, series: Choice = None) -> Volume:
+    def read(self, path: Path, series: Choice = None, remedy: Remedy | None = None) -> Volume:
         """Return the series at a path, or the chosen one of several.
 
         A folder stands for the series in it and below, a DICOMDIR for those that it names, and
@@ -35,11 +35,12 @@ class DicomSeries:
 
         Raises:
             SeriesChoiceError: If there are several and none was chosen; it lists them.
-            VolumeError: If the slices make no regular grid, or a file is damaged.
+            IrregularSeriesError: If the slices make no regular grid and a remedy is on offer.
+            VolumeError: If they make no regular grid, or a file is damaged.
         """
         from napari_attnseg.io.dicom.series import choose, find_series
 
-        return _volume_of(choose(find_series(path), series, path), path)
+        return _volume_of(choose(find_series(path), series, path), path, remedy)
 
     def volumes_in(self, folder: Path) -> list[tuple[Path, Callable[[], Volume]]]:
         """Return where each series in a folder and below lies, with a function that reads it.
@@ -68,13 +69,13 @@ class DicomSeries:
         return volume.replace(storage=Storage(format="dicom", extra={"files": files}))
 
 
-def _volume_of(series: Series, path: Path) -> Volume:
+def _volume_of(series: Series, path: Path, remedy: Remedy | None = None) -> Volume:
     from napari_attnseg.io.dicom.image import read_image
     from napari_attnseg.io.dicom.segmentation import read_segmentation
 
     if series.is_segmentation:
         return read_segmentation(series.first.path)
-    return read_image(series, path.name)
+    return read_image(series, path.name, remedy)
 
 
 @FORMATS.register("dicom")

@@ -7,7 +7,7 @@ import pytest
 from pydicom.uid import generate_uid
 
 from napari_attnseg import read_volume
-from napari_attnseg.io import VolumeError, describe
+from napari_attnseg.io import IrregularSeriesError, VolumeError, describe
 
 SHAPE = (6, 7, 9)
 
@@ -26,13 +26,14 @@ def test_a_missing_slice_is_told_with_its_place_and_the_longest_run(
 ):
     write_series(tmp_path, stored, positions=along_z(0, 2, 4, 6, 10, 12))
 
-    with pytest.raises(VolumeError) as caught:
+    with pytest.raises(IrregularSeriesError) as caught:
         read_volume(tmp_path)
 
     told = str(caught.value)
     assert "4.000 mm between 6.00 and 10.00 mm, 2.000 mm elsewhere" in told
     assert "1 slice seems to be missing" in told
-    assert "longest run, 4 of 6 slices" in told
+    assert "longest run, 4 of 6 slices (remedy='longest-run')" in told
+    assert caught.value.remedy == "longest-run"
 
 
 def test_a_file_taken_away_is_noticed(tmp_path, write_series, stored, turned):
@@ -72,7 +73,9 @@ def test_a_gantry_tilt_is_told_in_degrees(tmp_path, write_series, stored):
     places = np.array([(0, shift * k, 2.0 * k) for k in range(6)])
     write_series(tmp_path, stored, positions=places)
 
-    with pytest.raises(VolumeError, match=r"tilted by 12\.50 degrees .*2\.000 mm.*dcm2niix"):
+    with pytest.raises(
+        VolumeError, match=r"tilted by 12\.50 degrees .*2\.000 mm.*remedy='resample'"
+    ):
         read_volume(tmp_path)
 
 
@@ -184,3 +187,50 @@ def test_a_refusal_says_nothing_of_the_patient(tmp_path, write_series, stored, s
 
     assert row["ok"] is False
     assert not any(secret in repr(row) + caplog.text for secret in secrets)
+
+
+def test_the_longest_run_is_read_where_the_user_asks_for_it(tmp_path, write_series, stored):
+    write_series(tmp_path, stored, positions=along_z(0, 2, 6, 8, 10, 12))
+
+    volume = read_volume(tmp_path, remedy="longest-run")
+
+    assert np.array_equal(volume.data[0], stored[2:])
+    assert np.allclose(volume.grid.world(np.zeros(3)), (30.5, -12.25, 6))
+    assert "longest run of even slices was read, 4 of 6" in volume.storage.extra["warnings"][0]
+
+
+@pytest.mark.parametrize("degrees", [-20.0, 12.5])
+def test_tilted_slices_are_resampled_where_the_user_asks_for_it(tmp_path, write_series, degrees):
+    shift = 2.0 * np.tan(np.radians(degrees))
+    places = np.array([(3.0, 5.0 + shift * k, 2.0 * k) for k in range(6)])
+    k, j, i = np.indices((6, 17, 9))
+    x, y = places[k, 0] + 0.75 * i, places[k, 1] + 1.25 * j
+    write_series(tmp_path, (20 * x + 30 * y + 400 * k).astype(np.int16), positions=places)
+
+    volume = read_volume(tmp_path, remedy="resample")
+
+    # Linear interpolation is exact on such values, up to the rounding to whole numbers.
+    world = volume.grid.world(np.moveaxis(np.indices(volume.shape_dhw), 0, -1))
+    expected = -20 * world[..., 0] - 30 * world[..., 1] + 200 * world[..., 2]
+    off = -world[..., 1] - places[np.indices(volume.shape_dhw)[0], 1]
+    is_inside = (off >= 0) & (off <= 16 * 1.25)
+    assert is_inside.mean() > 0.7
+    assert np.abs(volume.data[0] - expected)[is_inside].max() <= 1.5
+    assert volume.spacing_dhw == pytest.approx((2.0, 1.25, 0.75))
+    assert "tilted by" in volume.storage.extra["warnings"][0]
+
+
+def test_a_remedy_changes_nothing_where_none_is_needed(tmp_path, write_series, stored):
+    write_series(tmp_path, stored)
+
+    for remedy in ("resample", "longest-run"):
+        volume = read_volume(tmp_path, remedy=remedy)
+        assert np.array_equal(volume.data[0], stored)
+        assert volume.storage.extra["warnings"] == ()
+
+
+def test_a_remedy_for_something_else_is_no_remedy(tmp_path, write_series, stored):
+    write_series(tmp_path, stored, positions=along_z(0, 2, 4, 6, 10, 12))
+
+    with pytest.raises(VolumeError, match="1 slice seems to be missing"):
+        read_volume(tmp_path, remedy="resample")
