@@ -86,8 +86,9 @@ def _shifted(stored: np.ndarray, intercepts: np.ndarray) -> np.ndarray:
     kinds = (np.int16, np.int32, np.int64)
     kind = next(one for one in kinds if np.iinfo(one).min <= low and high <= np.iinfo(one).max)
     out = np.empty(stored.shape, dtype=kind)
-    for at, intercept in enumerate(intercepts):
-        out[at] = stored[at].astype(np.int64) + int(intercept)
+    # Whole numbers wrap, and the sums fit, so that what overflows on the way comes back.
+    for at, shift in enumerate(intercepts.astype(np.int64).astype(kind)):
+        np.add(stored[at].astype(kind), shift, out=out[at])
     return out
 
 
