@@ -70,6 +70,23 @@ def test_an_irregular_series_is_refused_with_the_numbers(shared_data, name, numb
     assert len(str(caught.value)) < 300
 
 
+def test_a_segmentation_of_a_real_series_equals_its_nrrd(shared_data):
+    import SimpleITK
+
+    folder = shared_data / "dicom" / "seg_ct_3slice"
+    tables, segments = sorted(folder.rglob("*.nrrd")), sorted(folder.rglob("*liver*.dcm"))
+    if not (tables and segments):
+        pytest.skip("the segmentation and its NRRD are not beside the series")
+    image = SimpleITK.DICOMOrient(SimpleITK.ReadImage(str(tables[0])), "LPS")
+
+    volume = read_volume(segments[0], labels=True).reoriented("LPS")
+
+    assert np.array_equal(volume.data[0], SimpleITK.GetArrayFromImage(image))
+    first = volume.grid.world(np.zeros(3)) * [-1, -1, 1]
+    assert np.allclose(first, image.GetOrigin(), atol=1e-3)
+    assert np.allclose(volume.spacing_dhw[::-1], image.GetSpacing(), atol=1e-4)
+
+
 def test_every_series_below_a_folder_is_described(shared_data):
     rows = describe_all([shared_data / "dicom"])
 
