@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import highdicom
 import numpy as np
 import pydicom
 import pytest
@@ -13,6 +12,7 @@ from napari_attnseg.io import VolumeError, describe
 from napari_attnseg.volume import GridMismatchError
 
 SHAPE = (6, 7, 9)
+highdicom = pytest.importorskip("highdicom", reason="writing segmentations needs dicom-seg")
 CLASSES = {1: "left kidney", 4: "tumour", 300: "my own name"}
 
 
