@@ -17,7 +17,7 @@ from napari_attnseg.inference.device import precision_context
 from napari_attnseg.losses import IGNORE_INDEX
 from napari_attnseg.models import SegmentationModel
 from napari_attnseg.training.averaging import AveragedWeights
-from napari_attnseg.training.balance import thinned
+from napari_attnseg.training.balance import Balance, thinned
 from napari_attnseg.training.batches import Batch
 
 logger = logging.getLogger(__name__)
@@ -86,6 +86,7 @@ class Learner:
         self.averaged = AveragedWeights(model)
         is_half = precision == "float16" and self.device.type == "cuda"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=is_half)
+        self.balance = Balance(model.config.out_channels - 1)
         self._main: Tensor | None = None
 
     def step(self, batch: Batch, *, number: int, rate: float, progress: float = 1.0) -> Outcome:
@@ -105,12 +106,15 @@ class Learner:
             group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
         image = as_channels_last(batch.image).to(self.device, non_blocking=True)
-        label = thinned(batch.label, progress, seed=seed)
+        evenness = self.balance.evenness(progress)
+        label = thinned(batch.label, evenness, seed=seed)
         target = label.to(self.device, non_blocking=True)
         self._main = None
         with self.autocast():
             output = self.model(image)
             loss = self.model.auxiliary_loss(output, target, self._loss)
+        if evenness > 0:
+            self.balance.note(output.logits, target, progress)
         self.scaler.scale(loss).backward()
         total = float(loss.detach())
         is_applied = math.isfinite(total) and self._move()
@@ -136,6 +140,7 @@ class Learner:
             "averaged": self.averaged.values,
             "optimiser": self.optimiser.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "balance": self.balance.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -145,6 +150,7 @@ class Learner:
             name: one.to(self.device) for name, one in state["averaged"].items()
         }
         self.optimiser.load_state_dict(state["optimiser"])
+        self.balance.restore(state["balance"])
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
 

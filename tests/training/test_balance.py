@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from napari_attnseg.losses import IGNORE_INDEX
-from napari_attnseg.training.balance import LEAST_KEPT, thinned
+from napari_attnseg.training.balance import EVENNESS, LEAST_KEPT, Balance, thinned
 
 
 def label() -> torch.Tensor:
@@ -20,7 +20,7 @@ def count(target: torch.Tensor) -> list[int]:
 
 
 def test_common_classes_are_thinned_by_the_root_of_their_frequency() -> None:
-    before, after = count(label()), count(thinned(label(), 0.0, seed=0))
+    before, after = count(label()), count(thinned(label(), 0.5, seed=0))
 
     assert after[1] == before[1]
     assert after[2] == pytest.approx(before[2] / 2, rel=0.1)
@@ -28,35 +28,68 @@ def test_common_classes_are_thinned_by_the_root_of_their_frequency() -> None:
 
 
 def test_nothing_changes_but_to_ignored() -> None:
-    after = thinned(label(), 0.2, seed=0)
+    after = thinned(label(), 0.5, seed=0)
 
     is_kept = after != IGNORE_INDEX
     assert torch.equal(after[is_kept], label()[is_kept])
 
 
-def test_later_every_voxel_counts() -> None:
-    halfway = count(thinned(label(), 0.55, seed=0))
-
-    assert count(thinned(label(), 0.0, seed=0))[0] < halfway[0] < count(label())[0]
-    assert torch.equal(thinned(label(), 0.7, seed=0), label())
+def test_without_evenness_every_voxel_counts() -> None:
+    assert torch.equal(thinned(label(), 0.0, seed=0), label())
 
 
 def test_a_part_of_the_background_is_always_kept() -> None:
     target = torch.zeros(1, 40, 50, 60, dtype=torch.int64)
     target[0, 0, 0, 0] = 1
 
-    kept = count(thinned(target, 0.0, seed=0))[0]
+    kept = count(thinned(target, 0.5, seed=0))[0]
 
     assert kept == pytest.approx(LEAST_KEPT * target.numel(), rel=0.1)
 
 
 def test_it_depends_on_the_seed_alone() -> None:
-    assert torch.equal(thinned(label(), 0.1, seed=5), thinned(label(), 0.1, seed=5))
-    assert not torch.equal(thinned(label(), 0.1, seed=5), thinned(label(), 0.1, seed=6))
+    assert torch.equal(thinned(label(), 0.5, seed=5), thinned(label(), 0.5, seed=5))
+    assert not torch.equal(thinned(label(), 0.5, seed=5), thinned(label(), 0.5, seed=6))
 
 
 @pytest.mark.parametrize("value", [0, 1, IGNORE_INDEX])
 def test_a_batch_of_one_class_is_left_alone(value: int) -> None:
     target = torch.full((1, 3, 5, 7), value)
 
-    assert torch.equal(thinned(target, 0.0, seed=0), target)
+    assert torch.equal(thinned(target, 0.5, seed=0), target)
+
+
+def as_logits(labels: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.one_hot(labels, 3).movedim(-1, 1).float()
+
+
+def test_once_all_classes_are_found_thinning_fades() -> None:
+    balance = Balance(2)
+    for _ in range(20):
+        balance.note(as_logits(label()), label(), 0.1)
+
+    assert balance.found_at == 0.1
+    assert balance.evenness(0.1) == EVENNESS
+    assert balance.evenness(0.15) == pytest.approx(EVENNESS / 2)
+    assert balance.evenness(0.2) == 0
+
+
+def test_while_one_class_is_missed_thinning_stays_until_its_time_is_over() -> None:
+    balance = Balance(2)
+    missed = torch.where(label() == 1, 0, label())
+    for _ in range(20):
+        balance.note(as_logits(missed), label(), 0.1)
+
+    assert balance.found_at is None
+    assert balance.dice[1] > 0.8
+    assert balance.evenness(0.39) == EVENNESS
+    assert 0 < balance.evenness(0.6) < EVENNESS
+    assert balance.evenness(0.7) == 0
+
+
+def test_voxels_that_are_not_learned_from_do_not_count_as_missed() -> None:
+    balance = Balance(2)
+    target = torch.where(label() == 1, IGNORE_INDEX, label())
+    balance.note(as_logits(label()), target, 0.1)
+
+    assert balance.dice == [0.0, pytest.approx(0.1)]
