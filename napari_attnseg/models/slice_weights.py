@@ -85,7 +85,7 @@ def key_slices(weights: Tensor) -> Tensor:
     Returns:
         Boolean, same shape; at least one slice of each channel is True.
     """
-    fixed = weights.detach()
+    fixed = weights.detach().to(torch.promote_types(weights.dtype, torch.float32))
     # The mean probability is 1 / d, so this is softmax(w) >= 1 / d without dividing.
     threshold = fixed.logsumexp(dim=2, keepdim=True) - math.log(fixed.shape[2])
     # Rounding could put the threshold above equal weights.

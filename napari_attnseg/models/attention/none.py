@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from napari_attnseg.models.attention import ATTENTION, AttentionModule
+from napari_attnseg.models.sites import INPUT, SITES
 
 
 @ATTENTION.register("none")
@@ -12,6 +13,7 @@ class NoAttention(AttentionModule):
     """The network as it is, to compare with."""
 
     title = "None"
+    sites = (*SITES, INPUT)
 
     def __init__(
         self, channels: int, *, dims: int = 3, context_channels: int | None = None
