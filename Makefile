@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 CONSTRAINTS := resources/constraints.txt
 SCREEN = $(if $(DISPLAY)$(WAYLAND_DISPLAY),,$(shell command -v xvfb-run >/dev/null 2>&1 && echo 'xvfb-run -a -s "-screen 0 1600x1000x24"'))
 
-.PHONY: venv demo test test-anchors lint system clean
+.PHONY: venv demo test lint system clean
 
 venv: $(VENV)/complete
 
@@ -26,7 +26,7 @@ demo: venv system
 	$(BIN)/attnseg demo --out demo
 
 test: venv system lint
-	$(SCREEN) $(BIN)/python -m pytest -m "not slow and not gpu" $(PYTEST_OPTIONS)
+	$(SCREEN) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu" $(PYTEST_OPTIONS)
 
 lint: venv
 	$(BIN)/ruff check .

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-# Tests share a machine with each other; one thread a test is fastest overall.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Two tests run at a time; one thread each is fastest overall.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NAPARI_CONFIG", "")
 
 SHARED_DATA = Path(__file__).parent.parent.parent / "shared" / "data"
