@@ -77,7 +77,8 @@ def require_writable(folder: Path) -> None:
             f"Results cannot be written to {str(folder)!r}, because {str(there)!r} is a file and "
             "no folder; choose another folder."
         )
-    if not os.access(there, os.W_OK | os.X_OK):
+    is_asked_as_oneself = os.access in os.supports_effective_ids
+    if not os.access(there, os.W_OK | os.X_OK, effective_ids=is_asked_as_oneself):
         raise JobError(
             f"Results cannot be written to {str(folder)!r}, because you may not write to "
             f"{str(there)!r}; choose another folder, or ask for the right to write there."
