@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from napari_attnseg.session.work import Event, Work, WorkList
 from napari_attnseg.volume import Volume
 
 TARGETS = {"class": "the whole structure"}
-METHODS = {"hires-cam": "HiResCAM", "grad-cam": "Grad-CAM"}
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,10 @@ class ExplanationDesk:
             return "Open a case first."
         return "A map is being made." if self._work.running("explain") else ""
 
+    def methods(self) -> list[tuple[str, str, str]]:
+        """Return name, title and summary of the methods, the default first; empty until known."""
+        return self._model.entries("methods")
+
     def explain(self, target: int, method: str, layer: str | None) -> None:
         """Ask why the run predicted a class where it did."""
         self._start({"target": target, "method": method, "layer": layer, "attention": False})
@@ -148,8 +152,9 @@ class ExplanationDesk:
 
     def _take(self, run: RunInfo, case: str, work: Work, event: Event) -> None:
         if event["event"] == "map":
+            titles = {name: title for name, title, _ in self.methods()}
             self._background.run(
-                "reading the map", lambda: read_map(run, case, event), self._hand_over
+                "reading the map", lambda: read_map(run, case, event, titles), self._hand_over
             )
         elif event["event"] == "warning":
             self._say(str(event["text"]))
@@ -164,8 +169,10 @@ class ExplanationDesk:
         signal.emit(view)
 
 
-def read_map(run: RunInfo, case: str, event: Event) -> MapView | AttentionView:
-    """Read what a ``map`` event speaks of."""
+def read_map(
+    run: RunInfo, case: str, event: Event, titles: Mapping[str, str]
+) -> MapView | AttentionView:
+    """Read what a ``map`` event speaks of; ``titles`` are those of the methods by name."""
     from napari_attnseg.io import read_volume
 
     info = event.get("info") or {}
@@ -173,7 +180,7 @@ def read_map(run: RunInfo, case: str, event: Event) -> MapView | AttentionView:
         return read_attention(run, case, info)
     value = int(info.get("class", 0))
     name = run.classes.get(value, f"class {value}")
-    method = METHODS.get(str(info.get("method")), str(info.get("method")))
+    method = titles.get(str(info.get("method")), str(info.get("method")))
     if event.get("path") is None:
         reason = str(
             info.get("reason") or f"Nothing was predicted as {name}, so there is no map for it."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ class ModelDesk:
         self._background, self._work, self._cases, self._say = background, work, cases, say
         self.catalogue: dict[str, Any] = {}
         self.device: dict[str, Any] = {}
+        self.choices: dict[str, Any] = {}
         self.config = ModelConfig(preset="plan")
         self.description: dict[str, Any] | None = None
         self.description_problem = ""
@@ -45,15 +47,20 @@ class ModelDesk:
         cases.rows_changed.connect(self.describe)
 
     def load_catalogue(self) -> None:
-        """Ask a child for the networks there are and for the machine; once is enough."""
+        """Ask a child for what can be chosen and for the machine; once is enough."""
         if self.catalogue or self._work.running("models"):
             return
-        self._work.start(
-            "models", {}, "Reading the networks", on_event=self._take_catalogue, quiet=True
+        questions = (
+            ("models", "Reading the networks", "catalogue"),
+            ("device", "Looking at the machine", "device"),
+            ("choices", "Reading what can be chosen", "choices"),
         )
-        self._work.start(
-            "device", {}, "Looking at the machine", on_event=self._take_device, quiet=True
-        )
+        for kind, title, answer in questions:
+            self._work.start(kind, {}, title, on_event=self._taker(answer), quiet=True)
+
+    def entries(self, kind: str) -> list[tuple[str, str, str]]:
+        """Return name, title and summary of the ``losses`` or ``methods``, the default first."""
+        return [(one["name"], one["title"], one["summary"]) for one in self.choices.get(kind, ())]
 
     def choose(self, **changes: Any) -> None:
         """Change the wanted network and have it described."""
@@ -167,15 +174,13 @@ class ModelDesk:
             settings["project"] = str(self._cases.project.path)
         return settings
 
-    def _take_catalogue(self, work: Work, event: Event) -> None:
-        if event["event"] == "result":
-            self.catalogue = event
-            self.catalogue_changed.emit()
+    def _taker(self, answer: str) -> Callable[[Work, Event], None]:
+        def take(work: Work, event: Event) -> None:
+            if event["event"] == "result":
+                setattr(self, answer, event)
+                self.catalogue_changed.emit()
 
-    def _take_device(self, work: Work, event: Event) -> None:
-        if event["event"] == "result":
-            self.device = event
-            self.catalogue_changed.emit()
+        return take
 
     def _take_description(self, config: ModelConfig, work: Work, event: Event) -> None:
         if (

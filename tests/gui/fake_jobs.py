@@ -108,6 +108,17 @@ DESCRIPTION = {
     ],
 }
 
+CHOICES = {
+    "losses": [
+        {"name": "dice-ce", "title": "dice-ce", "summary": "Dice plus cross-entropy."},
+        {"name": "odd-loss", "title": "odd-loss", "summary": "A loss that was just added."},
+    ],
+    "methods": [
+        {"name": "hires-cam", "title": "HiResCAM", "summary": "Activation times gradient."},
+        {"name": "odd-cam", "title": "OddCAM", "summary": "A method that was just added."},
+    ],
+}
+
 DEVICE = {"name": "Test CPU", "device": "cpu", "cores": 2, "precision": "float32"}
 
 
@@ -144,7 +155,12 @@ class FakeRunner:
         handle = FakeHandle(kind, settings, on_event)
         self.jobs.append(handle)
         on_event({"event": "state", "state": "RUNNING"})
-        answers = {"models": CATALOGUE, "describe_model": DESCRIPTION, "device": DEVICE}
+        answers = {
+            "models": CATALOGUE,
+            "describe_model": DESCRIPTION,
+            "device": DEVICE,
+            "choices": CHOICES,
+        }
         if kind in answers:
             handle.finish(**answers[kind])
         return handle

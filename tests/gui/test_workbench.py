@@ -192,6 +192,18 @@ def test_the_drawing_has_the_levels_of_the_built_network(opened: Workbench) -> N
     ]
 
 
+def test_losses_and_methods_are_those_that_the_child_tells(opened: Workbench, runner: Any) -> None:
+    loss = opened.panel("Train").settings.fields["loss"]
+    method = opened.panel("Explain").method
+
+    names = [[menu.itemData(n) for n in range(menu.count())] for menu in (loss, method)]
+    assert names == [["dice-ce", "odd-loss"], ["hires-cam", "odd-cam"]]
+    loss.choose("odd-loss")
+    assert opened.panel("Train").settings.changes() == {"loss": "odd-loss"}
+    assert method.itemText(1) == "OddCAM"
+    assert method.toolTip() == "Activation times gradient."
+
+
 def test_training_shows_curves_from_the_first_step_and_stops_at_once(
     opened: Workbench, runner: Any, qtbot: Any, settled: Settled
 ) -> None:

@@ -21,14 +21,9 @@ from napari_attnseg.gui.widgets.choice import Choice
 from napari_attnseg.gui.widgets.colour_bar import ColourBar
 from napari_attnseg.gui.widgets.strip import Strip
 from napari_attnseg.gui.widgets.swatches import colour_icon
-from napari_attnseg.session.explanations import METHODS, AttentionItem, AttentionView, MapView
+from napari_attnseg.session.explanations import AttentionItem, AttentionView, MapView
 
 DEFAULT = "default"
-ABOUT = {
-    "hires-cam": "Where features speak for the class and where against; exact up to the layer's "
-    "linear read-out",
-    "grad-cam": "The classic: features weighted by their mean gradient",
-}
 
 
 @PANELS.register("explain")
@@ -42,7 +37,6 @@ class ExplainPanel(Panel):
         super().__init__(bench)
         self.classes = QComboBox()
         self.method = Choice(lambda name: self._about())
-        self.method.set_entries([(key, name, ABOUT.get(key, "")) for key, name in METHODS.items()])
         self.layer = Choice(lambda name: None)
         self.show_button = button("Show", self._show)
         self.bar = ColourBar()
@@ -58,7 +52,7 @@ class ExplainPanel(Panel):
             label.setWordWrap(True)
         self._lay_out()
         self._connect()
-        self._refresh()
+        self._fill_methods()
         self._clear_map()
 
     def why_not(self) -> str:
@@ -98,6 +92,7 @@ class ExplainPanel(Panel):
         explanations.ready.connect(self._show_map)
         explanations.attention_ready.connect(self._show_attention)
         self.session.cases.case_opened.connect(lambda _: self._case_changed())
+        self.session.model.catalogue_changed.connect(self._fill_methods)
         self.session.on_change(self._refresh)
 
     def _show(self) -> None:
@@ -112,12 +107,23 @@ class ExplainPanel(Panel):
         self.session.explanations.look_at_attention()
 
     def _about(self) -> None:
-        self.method.setToolTip(ABOUT.get(str(self.method.currentData()), ""))
+        about = {name: summary for name, _, summary in self.session.explanations.methods()}
+        self.method.setToolTip(about.get(str(self.method.currentData()), ""))
+
+    def _fill_methods(self) -> None:
+        self.method.set_entries(self.session.explanations.methods())
+        self._about()
+        self._refresh()
 
     def _refresh(self) -> None:
         run = self.session.model.run
         reason = self.session.explanations.why_not()
-        allow(self.show_button, reason, "Make the map and lay it over the image (Ctrl+Enter)")
+        unread = "" if self.method.count() else "The methods are being read."
+        allow(
+            self.show_button,
+            reason or unread,
+            "Make the map and lay it over the image (Ctrl+Enter)",
+        )
         no_attention = ""
         if run is not None and run.model.attention == "none":
             no_attention = "This network has no attention module."

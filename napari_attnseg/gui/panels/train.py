@@ -59,6 +59,7 @@ class TrainPanel(Panel):
         self.preview = Preview()
         self._lay_out()
         self._connect()
+        self._fill_losses()
         self._refresh()
 
     def why_not(self) -> str:
@@ -103,6 +104,10 @@ class TrainPanel(Panel):
         self.session.on_change(self._refresh)
         self.session.model.config_changed.connect(lambda _: self._refresh())
         self.session.model.catalogue_changed.connect(self._refresh)
+        self.session.model.catalogue_changed.connect(self._fill_losses)
+
+    def _fill_losses(self) -> None:
+        self.settings.set_choices("loss", self.session.model.entries("losses"))
 
     def _pressed(self) -> None:
         training = self.session.training

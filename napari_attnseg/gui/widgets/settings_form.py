@@ -9,9 +9,11 @@ from typing import Any
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLineEdit, QWidget
 
 from napari_attnseg.config import ConfigError, TrainConfig
+from napari_attnseg.gui.widgets.choice import Choice
 
-LOSSES = ("dice-ce", "dice-focal", "dice", "ce", "focal")
 AUTOMATIC = "decided by the plan"
+FILLED_LATER = ("loss",)
+"""Settings whose choices a child tells, since their registries load torch."""
 
 
 class SettingsForm(QWidget):
@@ -35,6 +37,12 @@ class SettingsForm(QWidget):
             self.fields[name] = _widget(one)
             self.fields[name].setToolTip(str(one.metadata.get("help", "")))
             form.addRow(name.replace("_", " "), self.fields[name])
+
+    def set_choices(self, name: str, entries: Sequence[tuple[str, str, str]]) -> None:
+        """Fill the menu of a setting with names, titles and summaries; what is chosen stays."""
+        menu = self.fields.get(name)
+        if entries and isinstance(menu, Choice):
+            menu.set_entries(entries)
 
     def changes(self) -> dict[str, Any]:
         """Return the settings that differ from their defaults.
@@ -61,7 +69,11 @@ class SettingsForm(QWidget):
 
 
 def _widget(one: dataclasses.Field[Any]) -> QWidget:
-    choices = LOSSES if one.name == "loss" else one.metadata.get("choices")
+    choices = one.metadata.get("choices")
+    if one.name in FILLED_LATER:
+        choice = Choice(lambda name: None)
+        choice.set_entries([(str(one.default), str(one.default), "")])
+        return choice
     if choices:
         menu = QComboBox()
         menu.addItems([str(choice) for choice in choices])
@@ -77,6 +89,8 @@ def _widget(one: dataclasses.Field[Any]) -> QWidget:
 
 
 def _value(widget: QWidget, one: dataclasses.Field[Any]) -> Any:
+    if isinstance(widget, Choice):
+        return widget.currentData()
     if isinstance(widget, QComboBox):
         return widget.currentText()
     if isinstance(widget, QCheckBox):
