@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from napari_attnseg.config import ConfigError
 from napari_attnseg.jobs import explain_error
 from napari_attnseg.jobs.sentences import UNEXPECTED
 from napari_attnseg.registry import UnknownPartError
+from napari_attnseg.threads import sharing_processor
 
 COMMAND_MODULES = (demo, machine, project, train, predict, explain, evaluate, files)
 
@@ -32,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     is_verbose = _VERBOSE in words
     words = [word for word in words if word != _VERBOSE]
     _prepare_streams(is_verbose=is_verbose)
+    os.environ.update(sharing_processor(os.environ))
     try:
         app(_with_window(words), prog_name="attnseg")
     except SystemExit as end:

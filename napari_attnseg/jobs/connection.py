@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from napari_attnseg.jobs.contract import Event
 from napari_attnseg.jobs.events import from_line, to_line
+from napari_attnseg.threads import sharing_processor
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class Connection:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**sharing_processor(os.environ), "PYTHONUNBUFFERED": "1"},
                 **_apart(),
             )
         self._reader = threading.Thread(target=self._read, name="job-events", daemon=True)
