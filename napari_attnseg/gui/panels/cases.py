@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 from napari_attnseg.gui.bench import Bench
 from napari_attnseg.gui.colours import class_colours, swatch
 from napari_attnseg.gui.correction import Correction
+from napari_attnseg.gui.npe2_reader import claimed_suffixes
 from napari_attnseg.gui.panel import PANELS, Panel, allow, button
 from napari_attnseg.gui.widgets.table import Cell, Table
 from napari_attnseg.gui.words import dice, millilitres, sizes
@@ -26,7 +27,12 @@ from napari_attnseg.session.cases import STATUSES, SYMBOLS
 
 HEADINGS = ("", "name", "status", "set", "Dice", "volume", "unsure")
 SETS = {"train": "learned from", "val": "checked on", "test": "kept for a last test"}
-FILES = "Volumes (*.nii *.nii.gz);;All files (*)"
+
+
+def file_filter() -> str:
+    """Return the file dialog's filter: what can be opened by its name."""
+    patterns = " ".join(f"*{suffix}" for suffix in claimed_suffixes())
+    return f"Volumes ({patterns});;All files (*)"
 
 
 @PANELS.register("cases")
@@ -77,7 +83,7 @@ class CasesPanel(Panel):
 
     def ask_files(self) -> None:
         """Let the person choose volumes."""
-        found, _ = QFileDialog.getOpenFileNames(self, "Add volumes", "", FILES)
+        found, _ = QFileDialog.getOpenFileNames(self, "Add volumes", "", file_filter())
         if found:
             self.session.cases.add_files([Path(name) for name in found])
 
