@@ -9,6 +9,7 @@ keeps what it has, so that it can be resumed.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import faulthandler
 import importlib
@@ -18,6 +19,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import BinaryIO
 
 from napari_attnseg.jobs.contract import JOBS, Context, Event, State
@@ -28,6 +30,7 @@ from napari_attnseg.jobs.sentences import explain_error, is_out_of_memory
 logger = logging.getLogger(__name__)
 
 NICENESS = 10
+SESSION_NICENESS = Path("/proc/self/autogroup")
 
 Tell = Callable[[Event], None]
 
@@ -107,3 +110,7 @@ def _prepare_process() -> None:
     threading.current_thread().name = "job"
     if hasattr(os, "nice"):
         os.nice(max(0, NICENESS - os.nice(0)))
+    # Linux may share its cores among sessions, and this process is one of its own: then only the
+    # session's niceness counts against the window.
+    with contextlib.suppress(OSError):
+        SESSION_NICENESS.write_text(str(NICENESS), encoding="ascii")
