@@ -25,7 +25,7 @@ CASES = 12
 MINUTES = 2.5
 MODEL = {"backbone": "unet3d", "attention": "cbam", "preset": "tiny"}
 # Many small steps: a few minutes of a laptop's CPU must be enough to see organs.
-TRAIN = {"patch_size": [24, 32, 40], "batch_size": 2, "learning_rate": 0.004}
+TRAIN = {"patch_size": [24, 32, 40], "batch_size": 2}
 PARTS = ("cases", "project", "masks", "maps", "screenshots", "dice.csv", "summary.json")
 SCREENSHOT_SECONDS = 240
 
