@@ -11,8 +11,9 @@ from napari_attnseg.gui.panel import allow
 
 PLANES = (("axial", "Alt+1"), ("sagittal", "Alt+2"), ("coronal", "Alt+3"))
 
+MARGIN = 10
 STYLE = """
-QToolButton { padding: 2px 6px; background: #414851; }
+QToolButton { padding: 2px 1px; background: #414851; }
 QToolButton:checked { background: #4F63C8; }
 QToolButton:disabled { background: #2B3038; }
 """
@@ -64,6 +65,8 @@ class ViewBar(QWidget):
     def _add(self, name: str, pressed: Any, tooltip: str) -> None:
         made = QToolButton()
         made.setText(name)
+        # napari's style makes tool buttons as narrow as icons.
+        made.setMinimumWidth(made.fontMetrics().horizontalAdvance(name) + MARGIN)
         made.setCheckable(name not in ("mask", "map"))
         made.clicked.connect(lambda _: pressed())
         made.clicked.connect(self.refresh)

@@ -80,7 +80,9 @@ class ExplainPanel(Panel):
         line.setFrameShape(QFrame.Shape.HLine)
         self.column.addWidget(line)
         row = QHBoxLayout()
-        row.addWidget(QLabel("<b>Attention inside the network</b>"), 1)
+        heading = QLabel("<b>Attention inside the network</b>")
+        heading.setWordWrap(True)
+        row.addWidget(heading, 1)
         row.addWidget(self.attention_button)
         self.column.addLayout(row)
         self.column.addLayout(self.items)
@@ -190,9 +192,11 @@ class AttentionRow(QWidget):
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         name = QLabel(item.name.replace(".", " · "))
-        name.setMinimumWidth(120)
+        name.setMinimumWidth(110)
+        name.setWordWrap(True)
+        name.setStyleSheet("font-size: 11px;")
         name.setToolTip(f"{item.name}: {item.kind} attention")
-        row.addWidget(name)
+        row.addWidget(name, 2)
         self.overlay: QPushButton | None = None
         if item.path is not None and view is not None:
             self.overlay = button(
@@ -203,8 +207,6 @@ class AttentionRow(QWidget):
         if item.values:
             row.addWidget(Strip(item.values, strip_limits(item.values)), 1)
             row.addWidget(QLabel(f"{min(item.values):.2f}–{max(item.values):.2f}"))
-        else:
-            row.addStretch(1)
         if self.overlay is not None:
             row.addWidget(self.overlay)
 

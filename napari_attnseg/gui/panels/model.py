@@ -42,7 +42,7 @@ class ModelPanel(Panel):
         self._kinds = QButtonGroup(self)
         self._run: Any = None
         self.runs = Choice(self._choose_run)
-        self.load = button("Load file…", self._ask_file, "A run folder, or the weights in it")
+        self.load = button("Load…", self._ask_file, "A run folder, or the weights in it")
         self.backbone = Choice(lambda name: self._choose(backbone=name, sites=()))
         self.attention = Choice(lambda name: self._choose(attention=name, sites=()))
         self.backbone_note, self.attention_note = _note(), _note()

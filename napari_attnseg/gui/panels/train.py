@@ -75,12 +75,14 @@ class TrainPanel(Panel):
         self.column.addWidget(self.network)
         row = QHBoxLayout()
         row.addWidget(QLabel("Time"))
-        row.addWidget(self.minutes)
-        row.addStretch(1)
+        row.addWidget(self.minutes, 1)
+        self.column.addLayout(row)
+        row = QHBoxLayout()
         row.addWidget(QLabel("Start from"))
         for one in (self.scratch, self.from_run):
             self._starts.addButton(one)
             row.addWidget(one)
+        row.addStretch(1)
         self.scratch.setChecked(True)
         self.column.addLayout(row)
         row = QHBoxLayout()
@@ -210,12 +212,12 @@ class TrainPanel(Panel):
         self.curves.show_losses(curves.steps, curves.losses)
         self.curves.show_dice(curves.at, curves.dice, colours)
         latest = [
-            f"{swatch(colours.get(value, '#CCCCCC'))} {classes.get(value, value)} "
+            f"{swatch(colours.get(value, '#CCCCCC'))}&nbsp;{classes.get(value, value)}&nbsp;"
             f"<b>{line[-1]:.2f}</b>"
             for value, line in curves.dice.items()
             if line
         ]
-        self.scores.setText("Dice&nbsp; " + "&nbsp;&nbsp; ".join(latest) if latest else "")
+        self.scores.setText("Dice&nbsp; " + "&nbsp; ".join(latest) if latest else "")
         if self.session.training.is_running:
             self.state.setText(self._state_words())
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSortFilterProxyModel, Qt, Signal
-from qtpy.QtGui import QBrush, QColor
+from qtpy.QtGui import QBrush, QColor, QFont, QFontMetrics
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 Roles = Qt.ItemDataRole
@@ -19,7 +19,8 @@ QHeaderView::up-arrow, QHeaderView::down-arrow { width: 7px; height: 7px; }
 """
 """Seven columns fit into a dock of 380 pixels."""
 
-MARGIN = 16
+MARGIN = 12
+FONT_PIXELS = 11
 SORT_ROLE = int(Roles.UserRole) + 1
 
 
@@ -182,7 +183,7 @@ class Table(QTableView):
         self._filter.invalidateFilter()
 
     def _fit_columns(self) -> None:
-        head, metrics = _header(self.horizontalHeader()), self.fontMetrics()
+        head, metrics = _header(self.horizontalHeader()), self._metrics()
         for column, heading in enumerate(self._rows.headings):
             mode = QHeaderView.ResizeMode
             is_wide = column == self._stretch
@@ -191,6 +192,12 @@ class Table(QTableView):
                 texts = [heading, *(cells[column].text for _, cells in self._rows.rows[:500])]
                 width = max(metrics.horizontalAdvance(text) for text in texts)
                 head.resizeSection(column, width + MARGIN)
+
+    def _metrics(self) -> QFontMetrics:
+        # Before it is first shown, a widget measures in the font that its style sheet replaces.
+        font = QFont(self.font())
+        font.setPixelSize(FONT_PIXELS)
+        return QFontMetrics(font)
 
     def _key(self, index: QModelIndex) -> str:
         return str(self._rows.rows[self._filter.mapToSource(index).row()][0])
