@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from napari_attnseg.io.json_words import why_not_json
+
 FILE = "dataset.json"
 BACKGROUND = 0
 IGNORE = "ignore"
@@ -31,7 +33,7 @@ def read(folder: Path) -> dict[str, Any] | None:
     except OSError as error:
         raise DatasetJsonError(f"{FILE} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
-        raise DatasetJsonError(f"{FILE} is not valid JSON: {error}") from error
+        raise DatasetJsonError(f"{FILE} is damaged: {why_not_json(error)}") from error
     if not isinstance(content, dict):
         raise DatasetJsonError(f"{FILE} holds no object of names and values")
     return content

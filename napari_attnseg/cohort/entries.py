@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from napari_attnseg.cohort.case import ANONYMOUS_CHANNEL, Case, Cohort, listed, natural
+from napari_attnseg.cohort.content_check import STATUSES
 from napari_attnseg.cohort.label_values import placeholder
 from napari_attnseg.cohort.ledger import FORMAT, ProjectError
 from napari_attnseg.cohort.paths import real_path, stored_path
 from napari_attnseg.cohort.split import TEST, assign_sets
 
-UNLABELLED, DRAFT, CORRECTED, APPROVED = "unlabelled", "draft", "corrected", "approved"
-STATUSES = (UNLABELLED, DRAFT, CORRECTED, APPROVED)
+UNLABELLED, DRAFT, CORRECTED, APPROVED = STATUSES
 
 Content = dict[str, Any]
 
@@ -57,6 +57,7 @@ def add_cases(content: Content, cohort: Cohort, folder: Path) -> list[str]:
     kept_apart = []
     for case in cohort.cases:
         images = dict(zip(channels, case.images.values(), strict=True))
+        images = _in_order(images, content["channels"], cohort.name)
         if not _enter(content["cases"], case, images, folder, added):
             kept_apart.append(case.name)
     if kept_apart:
@@ -144,6 +145,23 @@ def _agreed_channels(content: Content, cohort: Cohort) -> list[str]:
         f"The project's cases have the images {', '.join(mine)}; those of {cohort.name} have "
         f"{', '.join(theirs)}. Make another project for them."
     )
+
+
+def _in_order(
+    images: Mapping[str, str | Path], channels: Sequence[str], cohort: str
+) -> dict[str, str | Path]:
+    """Return a case's images in the project's order, which is that of a network's channels.
+
+    Raises:
+        ProjectError: If one file holds them in another order.
+    """
+    if list(images) != list(channels) and len(set(images.values())) < len(images):
+        raise ProjectError(
+            f"The project's images come in the order {', '.join(channels)}, and the files of "
+            f"{cohort} hold them in another order ({', '.join(images)}). Make another project "
+            "for them."
+        )
+    return {channel: images[channel] for channel in channels}
 
 
 def _are_anonymous(channels: Sequence[str]) -> bool:

@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from napari_attnseg.cohort.content_check import fault_of
 from napari_attnseg.io import atomic_write
+from napari_attnseg.io.json_words import why_not_json
 
 FILE = "project.json"
 LOCK = ".project.lock"
@@ -54,7 +56,9 @@ class Ledger:
                 self._seen = stamp
         except FileNotFoundError as error:
             raise ProjectError(
-                f"There is no project in {str(self.folder)!r}: it holds no {FILE}."
+                f"There is no project in {str(self.folder)!r}: it holds no {FILE}. Choose a "
+                "project's folder, or make a project there from a folder of cases (attnseg "
+                "project PROJECT --cases FOLDER)."
             ) from error
         except OSError as error:
             raise ProjectError(f"{str(self.path)!r} cannot be read: {error.strerror}.") from error
@@ -127,17 +131,27 @@ def _parsed(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ProjectError(
-            f"{str(path)!r} is damaged: {error}. Restore it from a copy."
-        ) from error
-    if not isinstance(content, dict) or not isinstance(content.get("cases"), dict):
-        raise ProjectError(f"{str(path)!r} is not a project file of this program.")
-    if content.get("format", 0) > FORMAT:
+        raise _damaged(path, why_not_json(error)) from error
+    if isinstance(content, dict) and _is_later(content.get("format")):
         raise ProjectError(
             f"The project {str(path.parent)!r} was made by a later version of this program; "
             "update it."
         )
-    return content
+    fault = fault_of(content)
+    if fault is not None:
+        raise _damaged(path, fault)
+    return dict(content)
+
+
+def _is_later(version: Any) -> bool:
+    return isinstance(version, int) and version > FORMAT
+
+
+def _damaged(path: Path, fault: str) -> ProjectError:
+    return ProjectError(
+        f"{str(path)!r} is damaged: {fault}. Restore it from a copy; the labels and runs beside "
+        "it are untouched."
+    )
 
 
 if sys.platform == "win32":

@@ -32,6 +32,7 @@ from napari_attnseg.cohort.project_case import (
     case_of,
     draft_file,
     label_file,
+    no_such_case,
     row,
 )
 from napari_attnseg.cohort.run_folders import find_run, new_run_folder, run_folders
@@ -136,7 +137,7 @@ class Project:
         """
         entries = self._ledger.read()["cases"]
         if name not in entries:
-            raise ProjectError(f"The project has no case named {name!r}.")
+            raise ProjectError(no_such_case(name, entries))
         return case_of(name, entries[name], self.path)
 
     def training_cases(self) -> list[ProjectCase]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from napari_attnseg.cohort.case import listed
 from napari_attnseg.cohort.paths import real_path
 
 LABEL_SUFFIX = ".nii.gz"
@@ -77,3 +79,13 @@ def row(case: ProjectCase) -> dict[str, Any]:
         "set": case.set,
         "status": case.status,
     }
+
+
+def no_such_case(name: str, known: Iterable[str]) -> str:
+    """Return the sentence about a case that is not there, with the one that was perhaps meant."""
+    known = list(known)
+    if not known:
+        return f"The project has no case named {name!r}, and no other; add a folder of cases."
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"Did you mean {close[0]!r}?" if close else f"Its cases are {listed(known)}."
+    return f"The project has no case named {name!r}. {hint}"

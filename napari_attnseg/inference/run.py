@@ -18,6 +18,7 @@ from napari_attnseg import __version__
 from napari_attnseg.config import ConfigError, ModelConfig
 from napari_attnseg.inference.device import choose_device
 from napari_attnseg.io import atomic_write
+from napari_attnseg.io.json_words import why_not_json
 from napari_attnseg.models import ModelError, SegmentationModel, build_model
 from napari_attnseg.preprocessing import Plan
 
@@ -236,9 +237,12 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
         raise RunError(f"There is no run at {folder}: {name} is missing.")
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise RunError(f"{file} cannot be read: {error.strerror or error}.") from error
+    except ValueError as error:
         raise RunError(
-            f"{file} is damaged ({error}); copy it again from where the run was trained."
+            f"{file} is damaged: {why_not_json(error)}. Copy it again from where the run was "
+            "trained."
         ) from error
     if not isinstance(values, dict):
         raise RunError(f"{file} does not hold the settings of a run.")

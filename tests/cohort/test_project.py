@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -134,6 +135,44 @@ def test_data_that_have_moved_are_followed(project: Project, write: Write, tmp_p
 def test_cases_with_other_channels_are_refused(project: Project, write: Write) -> None:
     with pytest.raises(ProjectError, match="have the images MR; those of mice have CT"):
         project.add(Cohort("mice", [Case("n", {"CT": write("n.nii.gz")})], {}, ("CT",)))
+
+
+def two_images(write: Write, names: str, channels: tuple[str, ...]) -> Cohort:
+    cases = [
+        Case(name, {one: write(f"{name}_{one}.nii.gz") for one in channels}) for name in names
+    ]
+    return Cohort(f"cohort {names}", cases, {}, channels)
+
+
+def test_images_listed_in_another_order_take_that_of_the_project(
+    tmp_path: Path, write: Write
+) -> None:
+    project = Project.create(tmp_path / "p", two_images(write, "ab", ("T1", "FLAIR")))
+
+    project.add(two_images(write, "c", ("flair", "t1")))
+
+    images = project.case("c").images
+    assert list(images) == ["T1", "FLAIR"]
+    assert [path.name for path in images.values()] == ["c_t1.nii.gz", "c_flair.nii.gz"]
+
+
+def test_images_in_one_file_in_another_order_are_refused(tmp_path: Path, write: Write) -> None:
+    project = Project.create(tmp_path / "p", two_images(write, "ab", ("T1", "FLAIR")))
+    shared = write("c.nii.gz", channels=2)
+    cases = [Case("c", {"FLAIR": shared, "T1": shared})]
+
+    with pytest.raises(ProjectError, match="in another order"):
+        project.add(Cohort("mice", cases, {}, ("FLAIR", "T1")))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("case_a", "Its cases are a, b, c and 5 more"), ("aa", "Did you mean 'a'")]
+)
+def test_an_unknown_case_is_refused_with_those_there_are(
+    name: str, words: str, project: Project
+) -> None:
+    with pytest.raises(ProjectError, match=words):
+        project.case(name)
 
 
 def test_unnamed_images_take_the_projects_channel(project: Project, write: Write) -> None:
@@ -311,15 +350,55 @@ def test_a_second_project_in_the_same_folder_is_refused(project: Project) -> Non
 
 
 def test_a_folder_without_a_project_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ProjectError, match=r"holds no project.json"):
+    with pytest.raises(ProjectError, match=r"holds no project.json. Choose a project's folder"):
         Project.open(tmp_path)
 
 
-def test_a_damaged_project_file_is_named(project: Project) -> None:
-    (project.path / "project.json").write_text('{"cases": ')
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "it is empty"),
+        ('{"cases": ', "its end is missing"),
+        ('{"cases": {"a": "b', "its end is missing"),
+        ('{\n"cases": {},,\n}', "cannot be read from line 2 on, at ',"),
+        ("[]", "no table of names and values"),
+        ('{"cases": {}}', "'format' is missing"),
+    ],
+)
+def test_a_damaged_project_file_is_named_with_what_to_do(
+    text: str, words: str, project: Project
+) -> None:
+    (project.path / "project.json").write_text(text)
 
-    with pytest.raises(ProjectError, match="is damaged"):
+    with pytest.raises(ProjectError, match=re.escape(words)) as refused:
         Project.open(project.path)
+    assert "project.json' is damaged" in str(refused.value)
+    assert "Restore it from a copy" in str(refused.value)
+    assert not re.search("Expecting|delimiter|char ", str(refused.value))
+
+
+@pytest.mark.parametrize("value", [None, 3, [], "x", {}, {"x": 1}, [{}], "gone"])
+def test_no_damage_to_a_project_file_is_more_than_a_sentence(
+    value: object, project: Project
+) -> None:
+    path = project.path / "project.json"
+    whole = json.loads(path.read_text())
+    places = [(whole, key) for key in whole]
+    places += [(whole["cases"], "a"), *((whole["cases"]["a"], key) for key in whole["cases"]["a"])]
+
+    for table, key in places:
+        before = table[key]
+        table[key] = value
+        if value == "gone":
+            del table[key]
+        path.write_text(json.dumps(whole))
+        table[key] = before
+        try:
+            opened = Project.open(project.path)
+            opened.to_json()
+            opened.add(Cohort("none", [], {}, ("MR",)))
+        except ProjectError as error:
+            assert str(error).endswith(".")  # noqa: PT017 - some damage does no harm
 
 
 def test_a_folder_that_cannot_be_made_is_refused(write: Write) -> None:
