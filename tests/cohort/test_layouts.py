@@ -84,18 +84,36 @@ def test_listed_files_that_are_missing_are_told(
     assert "c.nii.gz has no image" in text
 
 
-def test_files_beside_the_list_are_found_and_paired(
+def test_files_that_the_list_does_not_name_are_left_out_with_one_warning(
     tmp_path: Path, write: Write, write_json: WriteJson
 ) -> None:
-    for name in ("a", "b"):
+    for name in ("a", "b", "c"):
         write(f"imagesTr/{name}.nii.gz"), write(f"labelsTr/{name}.nii.gz", 1)
-    write("imagesTr/extra.nii.gz"), write("labelsTr/orphan.nii.gz", 1)
+    write("imagesTr/extra.nii.gz")
     write_json("dataset.json", {"labels": {}, "training": rows("a")})
 
     cohort = recognise(tmp_path)
 
-    assert labels_of(tmp_path) == {"a": "a.nii.gz", "b": "b.nii.gz", "extra": None}
-    assert len(cohort.warnings) == 2
+    assert labels_of(tmp_path) == {"a": "a.nii.gz"}
+    assert cohort.warnings == (
+        "dataset.json does not list 3 images in imagesTr and 2 labels in labelsTr, which are left "
+        "out (b.nii.gz, c.nii.gz, extra.nii.gz). List them there to have them.",
+    )
+
+
+def test_a_listed_case_without_a_label_takes_none_that_is_not_listed(
+    tmp_path: Path, write: Write, write_json: WriteJson
+) -> None:
+    write("imagesTr/a.nii.gz"), write("imagesTr/b.nii.gz")
+    write("labelsTr/a.nii.gz", 1), write("labelsTr/b.nii.gz", 1)
+    training = [*rows("a"), {"image": "./imagesTr/b.nii.gz"}]
+    write_json("dataset.json", {"labels": {}, "training": training})
+
+    cohort = recognise(tmp_path)
+
+    assert labels_of(tmp_path) == {"a": "a.nii.gz", "b": None}
+    assert "b has no label" in cohort.warnings[0]
+    assert "1 label in labelsTr, which is left out (b.nii.gz)" in cohort.warnings[1]
 
 
 def test_the_decathlons_own_test_images_stay_test_cases(

@@ -11,10 +11,11 @@ from napari_attnseg.cohort import dataset_json
 from napari_attnseg.cohort.case import Case, Cohort, anonymous_channels, listed, natural
 from napari_attnseg.cohort.dataset_json import FILE, DatasetJsonError
 from napari_attnseg.cohort.layout import LAYOUTS, Fit
-from napari_attnseg.cohort.pairing import by_name, orphans, pair, unlabelled, volumes_in
+from napari_attnseg.cohort.pairing import orphans, unlabelled, volumes_in
 from napari_attnseg.io import stem
 
 _LISTS = ("training", "validation", "test")
+_IMAGES, _LABELS = "imagesTr", "labelsTr"
 _PATIENT_KEYS = ("patient", "patient_id", "subject", "subject_id")
 
 
@@ -41,14 +42,15 @@ class Decathlon:
         return Fit()
 
     def load(self, folder: Path) -> Cohort:
-        """Return the listed cases, and those beside them that the list leaves out."""
+        """Return the listed cases; the list says which files belong to the data set."""
         content = dataset_json.read(folder) or {}
         classes, ignore = dataset_json.classes(content)
         found = _Found()
-        for entry in _entries(content):
+        entries = _entries(content)
+        for entry in entries:
             _take(folder, entry, dataset_json.channels(content), found)
+        found.warnings += _unlisted(folder, entries)
         channels = tuple(next(iter(found.cases.values())).images) if found.cases else ("image",)
-        _take_unlisted(folder, channels, found)
         cases = sorted(found.cases.values(), key=lambda case: natural(case.name))
         name = dataset_json.name(content, folder)
         return Cohort(name, cases, classes, channels, found.sentences(), ignore)
@@ -105,7 +107,7 @@ def _take(folder: Path, entry: _Entry, channels: tuple[str, ...], found: _Found)
     images = [folder / one for one in entry.images]
     name = stem(images[0])
     label = folder / entry.label if entry.label else None
-    missing = [one.name for one in images if not one.is_file()]
+    missing = [one for one in entry.images if not (folder / one).is_file()]
     if missing:
         found.missing_images += missing
         if label is not None and label.is_file():
@@ -129,30 +131,25 @@ def _by_channel(images: Sequence[Path], channels: tuple[str, ...]) -> dict[str, 
     return dict(zip(names, images, strict=True))
 
 
-def _take_unlisted(folder: Path, channels: tuple[str, ...], found: _Found) -> None:
-    """Add what lies in ``imagesTr`` and ``labelsTr`` although the list does not name it."""
-    paths = [path for case in found.cases.values() for path in (*case.images.values(), case.label)]
-    known = {Path(path).resolve() for path in paths if path is not None}
-    known |= {path.resolve() for path in found.orphans}
-    if any(len(set(case.images.values())) > 1 for case in found.cases.values()):
-        return
+def _unlisted(folder: Path, entries: Sequence[_Entry]) -> list[str]:
+    """Return the warning about files beside the listed ones; nothing if there are none."""
+    texts = [text for entry in entries for text in (*entry.images, entry.label) if text]
+    known = {(folder / text).resolve() for text in texts}
     images, labels = (
-        [one for one in volumes_in(folder / name) if one.resolve() not in known]
-        for name in ("imagesTr", "labelsTr")
+        [one.name for one in volumes_in(folder / name) if one.resolve() not in known]
+        for name in (_IMAGES, _LABELS)
     )
-    images_by_name, twice = by_name(images)
-    pairs = pair(images_by_name, by_name(labels)[0])
-    for name, path in images_by_name.items():
-        if name not in found.cases:
-            label = pairs.labels.get(name)
-            found.cases[name] = Case(name, dict.fromkeys(channels, path), label)
-    for left in pairs.without_image:
-        # A label whose image is listed without it completes that case.
-        case = found.cases.get(stem(left))
-        if case is None or case.label is not None:
-            found.orphans.append(left)
-        else:
-            found.cases[case.name] = Case(case.name, case.images, left, case.patient, case.is_test)
-            found.unlabelled = [one for one in found.unlabelled if one != case.name]
-    found.unlabelled += pairs.without_label
-    found.warnings += [*twice, *pairs.warnings]
+    if not images and not labels:
+        return []
+    counts = [(len(images), "image", _IMAGES), (len(labels), "label", _LABELS)]
+    what = " and ".join(
+        f"{count} {kind if count == 1 else kind + 's'} in {where}"
+        for count, kind, where in counts
+        if count
+    )
+    is_one = len(images) + len(labels) == 1
+    return [
+        f"{FILE} does not list {what}, which {'is' if is_one else 'are'} left out "
+        f"({listed(images or labels)}). List {'it' if is_one else 'them'} there to have "
+        f"{'it' if is_one else 'them'}."
+    ]
