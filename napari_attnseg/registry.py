@@ -15,6 +15,7 @@ class UnknownPartError(KeyError):
     """A name that no registered part has; the message lists the names there are."""
 
     def __init__(self, kind: str, name: str, names: list[str]) -> None:
+        self.kind, self.name, self.names = kind, name, names
         close = difflib.get_close_matches(name, names, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         super().__init__(f"There is no {kind} named {name!r}.{hint} Known: {', '.join(names)}.")

@@ -10,7 +10,7 @@ from torch import nn
 from napari_attnseg.config import ConfigError, ModelConfig
 from napari_attnseg.models.attention import ATTENTION, AttentionModule
 from napari_attnseg.models.backbones import BACKBONES, Backbone
-from napari_attnseg.models.contract import ModelError, SegmentationModel
+from napari_attnseg.models.contract import ModelError, SegmentationModel, UnknownNameError
 from napari_attnseg.models.sites import (
     CONTEXT_SITES,
     INPUT,
@@ -51,16 +51,16 @@ def check_pair(config: ModelConfig) -> tuple[Site, ...]:
     """Return where attention will sit, checking that backbone, attention and places fit.
 
     Raises:
+        UnknownNameError: If a name is that of nothing.
         ModelError: If they do not.
     """
     try:
         backbone, attention = BACKBONES[config.backbone], ATTENTION[config.attention]
     except UnknownPartError as error:
-        raise ModelError(str(error)) from error
+        raise UnknownNameError(error.kind, error.name, error.names) from error
     if config.preset not in backbone.presets:
-        raise ModelError(
-            f"{backbone.title} has no preset {config.preset!r}; "
-            f"choose one of {', '.join(backbone.presets)}."
+        raise UnknownNameError(
+            f"preset of the {backbone.title}", config.preset, list(backbone.presets)
         )
     reason = why_dims_not(backbone, attention, config.dims)
     if reason:

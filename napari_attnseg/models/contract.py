@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from napari_attnseg.axes import Size, Spacing
 from napari_attnseg.config import ModelConfig
 from napari_attnseg.models.grid import Entrance, LayerGrid, MoveBack
+from napari_attnseg.registry import UnknownPartError
 
 Auxiliary = dict[str, Tensor | list[Tensor]]
 """Further outputs by name. A list holds maps as large as the network's input, which come back at
@@ -27,6 +28,10 @@ Criterion = Callable[[Tensor, Tensor], Tensor]
 
 class ModelError(ValueError):
     """A network that cannot be built or used as asked; the message says why and what to do."""
+
+
+class UnknownNameError(UnknownPartError, ModelError):
+    """A name in a network's configuration that nothing has, such as a misspelt backbone."""
 
 
 class AuxiliaryOutput(nn.Module):

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from napari_attnseg.models.contract import ModelError
+from napari_attnseg.models.contract import ModelError, UnknownNameError
 from napari_attnseg.models.grid import stay
 
 SITES = ("encoder", "bottleneck", "skip", "concat", "decoder", "head")
@@ -38,12 +38,12 @@ def parse_site(text: str) -> Site:
     """Return the place that a string such as ``"skip"`` or ``"encoder:0,2"`` names.
 
     Raises:
-        ModelError: If it names none.
+        UnknownNameError: If it names none.
+        ModelError: If its levels are no numbers.
     """
     name, colon, levels = text.strip().partition(":")
     if name not in (*SITES, INPUT):
-        places = ", ".join((*SITES, INPUT))
-        raise ModelError(f"{text!r} is no place for attention; the places are {places}.")
+        raise UnknownNameError("place for attention", name, [*SITES, INPUT])
     if not colon:
         return Site(name)
     parts = [part.strip() for part in levels.split(",")]

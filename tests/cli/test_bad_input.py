@@ -481,18 +481,41 @@ def test_an_unknown_class_is_refused_with_the_known_ones(
         (("--attention", "cbma"), "cbam"),
         (("--loss", "dise"), "dice"),
         (("--network", "PENt"), "PENet"),
+        (("--preset", "tinny"), "tiny"),
+        (("--attention", "se", "--site", "encodr:0"), "encoder"),
     ],
 )
-def test_a_misspelt_name_is_refused_with_the_closest_one_and_begins_no_run(
-    words: tuple[str, str], meant: str, project: Path, attnseg: Any
+def test_a_misspelt_name_is_wrong_usage_told_with_the_closest_one_and_begins_no_run(
+    words: tuple[str, ...], meant: str, project: Path, attnseg: Any
 ) -> None:
     before = contents(project)
 
     answer = attnseg("train", project, *words, "--epochs", "1")
 
-    assert answer.status in (1, 2)
+    assert answer.status == 2
     assert answer.err.count("\n") == 1
     assert f"Did you mean {meant!r}?" in answer.err
+    assert contents(project) == before
+
+
+def test_a_misspelt_method_is_wrong_usage_told_with_the_closest_one(
+    trained: Path, image: Path, attnseg: Any, tmp_path: Path
+) -> None:
+    answer = attnseg("explain", trained, image, "--method", "grad-cma", "--out", tmp_path / "out")
+
+    assert answer.status == 2
+    assert "Did you mean 'grad-cam'?" in answer.err
+    assert contents(tmp_path) == {}
+
+
+def test_attention_that_does_not_suit_a_place_is_refused_and_begins_no_run(
+    project: Path, attnseg: Any
+) -> None:
+    before = contents(project)
+
+    answer = attnseg("train", project, "--attention", "gate", "--site", "encoder", *TINY)
+
+    assert_refused(answer, "encoder", "use skip")
     assert contents(project) == before
 
 

@@ -106,8 +106,8 @@ def test_a_network_asked_for_nothing_more_returns_no_auxiliary_tensors() -> None
     [
         (ModelConfig(backbone="unet4d"), "no backbone named 'unet4d'"),
         (ModelConfig(attention="sees"), "Did you mean 'se'"),
-        (ModelConfig(preset="huge"), "choose one of paper, light, plan, tiny"),
-        (ModelConfig(attention="se", sites=("middle",)), "the places are encoder"),
+        (ModelConfig(preset="huge"), "Known: paper, light, plan, tiny"),
+        (ModelConfig(attention="se", sites=("middle",)), "Known: encoder, bottleneck"),
         (ModelConfig(attention="se", sites=("encoder:0-2",)), "write them like 'encoder:0,2'"),
         (ModelConfig(attention="se", sites=("encoder:7",)), "asks for level 7.* are: 0, 1"),
         (ModelConfig(attention="gate", sites=("decoder",)), "coarser decoder map"),

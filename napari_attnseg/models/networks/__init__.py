@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari_attnseg.config import ModelConfig
-from napari_attnseg.models.contract import ModelError
+from napari_attnseg.models.contract import UnknownNameError
 from napari_attnseg.registry import Registry, UnknownPartError
 
 
@@ -34,9 +34,9 @@ def network_config(name: str, **changes: Any) -> ModelConfig:
         **changes: Settings to change, such as ``in_channels`` and ``out_channels``.
 
     Raises:
-        ModelError: If there is no such network.
+        UnknownNameError: If there is no such network.
     """
     try:
         return NETWORKS[name].config.replace(**changes)
     except UnknownPartError as error:
-        raise ModelError(str(error)) from error
+        raise UnknownNameError(error.kind, error.name, error.names) from error
