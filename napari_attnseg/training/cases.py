@@ -86,6 +86,7 @@ class PreparedCase:
         label: Channel indices ``(D, H, W)``, uint8; 255 is not learned from.
         foreground: Some voxels ``(n, 3)`` of each class that is present.
         counts: Voxels by channel index.
+        unusable: Voxels of the image that are NaN or infinite, taken as outside the body.
     """
 
     name: str
@@ -93,6 +94,7 @@ class PreparedCase:
     label: Tensor
     foreground: list[np.ndarray]
     counts: np.ndarray
+    unusable: int = 0
 
     @property
     def shape_dhw(self) -> Size:
@@ -179,6 +181,7 @@ def _prepare(
 ) -> PreparedCase:
     image, label = case.read_image(), case.read_label()
     require_same_grid(image.grid, label.grid, names=(f"image of {case.name}", "label"))
+    unusable = sum(int(part.size - np.isfinite(part).sum()) for part in image.data)
     ready = preprocess(image, plan)
     target = preprocess_label(label, plan, values, ignore_label=ignore_label)
     channels = target.data[0].astype(np.uint8, copy=False)
@@ -191,6 +194,7 @@ def _prepare(
         shelf.keep(f"{case.name}_label", channels),
         points,
         counts,
+        unusable,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from napari_attnseg.cohort.case import listed
 from napari_attnseg.inference.device import choose_device, choose_precision
 from napari_attnseg.inference.run import Run, load_run, save_run_files
 from napari_attnseg.training.card import model_card
@@ -39,6 +40,8 @@ from napari_attnseg.training.task import FitTask
 from napari_attnseg.training.validation import MOST_CASES, exact_dice, some_of
 
 DEFAULT_MINUTES = 10.0
+MUCH_SMALLER = 0.75
+"""Part of what is usual below which a case's size is told."""
 
 ShouldStop = Callable[[], bool]
 
@@ -163,13 +166,38 @@ def _warnings(
             "There is no validation case, so nobody knows how good the result is; the last "
             "weights are kept. Label more cases to have some checked."
         )
-    patch = np.array(task.plan.patch_size)
-    small = sum(bool((np.array(case.shape_dhw) < patch).any()) for case in learned)
+    yield from _damage([*learned, *checked])
+    yield from _smallness(task, learned)
+
+
+def _damage(cases: list[PreparedCase]) -> Generator[Report, None, None]:
+    """Say in which images there are voxels without a value."""
+    damaged = [f"{case.name} ({case.unusable:,})" for case in cases if case.unusable]
+    if damaged:
+        images = "1 image has" if len(damaged) == 1 else f"{len(damaged)} images have"
+        yield WarningReport(
+            f"{images} voxels that are NaN or infinite: {listed(damaged)}. They count as outside "
+            "the body; if they should not, mend the files and train again."
+        )
+
+
+def _smallness(task: FitTask, learned: list[PreparedCase]) -> Generator[Report, None, None]:
+    """Say which cases are much smaller than is usual, or than the patch that somebody chose."""
+    expected = np.array(task.plan.patch_size)
+    if task.train.patch_size is None:
+        # The plan's own patch covers the usual case and a little more.
+        expected = MUCH_SMALLER * np.minimum(expected, task.plan.shape_dhw)
+    small = [case.name for case in learned if (np.array(case.shape_dhw) < expected).any()]
     if small:
         sizes = " x ".join(map(str, task.plan.patch_size))
+        much = "" if task.train.patch_size else "much "
+        cases = "case" if len(learned) == 1 else "cases"
+        is_one = len(small) == 1
         yield WarningReport(
-            f"{small} of {len(learned)} cases are smaller than the patch of {sizes} voxels along "
-            "an axis; their border is repeated there."
+            f"{len(small)} of {len(learned)} {cases} {'is' if is_one else 'are'} {much}smaller "
+            f"than the patch of {sizes} voxels along an axis, and "
+            f"{'its' if is_one else 'their'} border is repeated there: {listed(small)}. See "
+            "whether something is cut off, or choose a smaller patch."
         )
 
 

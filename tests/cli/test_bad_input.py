@@ -567,11 +567,32 @@ def test_one_labelled_case_is_learned_from_without_a_check(
     )
 
 
-def test_volumes_smaller_than_the_patch_are_told_in_training(made: Path, attnseg: Any) -> None:
+@pytest.mark.parametrize("is_cut", [True, False])
+def test_a_case_much_smaller_than_the_others_is_told_in_training(
+    is_cut: bool, made: Path, copied: Path, attnseg: Any
+) -> None:
+    name = set_of(made, "train")
+    if is_cut:
+        for folder in ("imagesTr", "labelsTr"):
+            changed(copied / folder / f"{name}.nii.gz", lambda data: data[:, :8])
+
     answer = attnseg("train", made, *TINY)
 
     assert answer.status == 0
-    assert "smaller than the patch" in answer.err
+    assert ("much smaller than the patch" in answer.err) == is_cut
+    assert (f"there: {name}." in answer.err) == is_cut
+
+
+def test_voxels_without_a_value_are_told_in_training(
+    made: Path, copied: Path, attnseg: Any
+) -> None:
+    name = set_of(made, "train")
+    changed(copied / "imagesTr" / f"{name}.nii.gz", with_nan)
+
+    answer = attnseg("train", made, *TINY)
+
+    assert answer.status == 0
+    assert f"NaN or infinite: {name} (1)" in answer.err
 
 
 @pytest.mark.parametrize("command", ["predict", "explain"])

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from napari_attnseg.config import TrainConfig
 from napari_attnseg.inference.predict import predict
 from napari_attnseg.inference.run import load_run
+from napari_attnseg.io import write_volume
 from napari_attnseg.losses import LOSSES
 from napari_attnseg.preprocessing import Plan
 from napari_attnseg.training import FitTask, TrainingCase, TrainingError, fit
@@ -360,3 +361,72 @@ def test_a_broken_batch_does_not_spoil_running_statistics(make_task: MakeTask) -
 
     assert [one.is_applied for one in outcomes] == [False, True]
     assert all(one.isfinite().all() for one in learner.averaged.values.values())
+
+
+@pytest.fixture
+def write_like(tmp_path: Path) -> Callable[..., TrainingCase]:
+    def write(
+        case: TrainingCase, change: Callable[[np.ndarray], np.ndarray], *, labels: bool = False
+    ) -> TrainingCase:
+        image, label = case.read_image(), case.read_label()
+        parts = [image.replace(data=change(image.data)), label]
+        if labels:
+            parts[1] = label.replace(data=change(label.data))
+        paths = [tmp_path / f"{case.name}_changed{n}.nii.gz" for n in range(2)]
+        for path, part in zip(paths, parts, strict=True):
+            write_volume(path, part.replace(storage=None))
+        return TrainingCase(case.name, {"MR": paths[0]}, paths[1])
+
+    return write
+
+
+def test_voxels_without_a_value_are_told_once_and_learned_around(
+    make_task: MakeTask,
+    finish: Finish,
+    made_cases: list[TrainingCase],
+    write_like: Callable[..., TrainingCase],
+) -> None:
+    def spoil(data: np.ndarray) -> np.ndarray:
+        data = data.copy()
+        data[0, 0, :2, :3] = np.nan
+        data[0, 1, 4, 5] = np.inf
+        return data
+
+    cases = [made_cases[0], write_like(made_cases[1], spoil), *made_cases[2:4]]
+    checked = [write_like(made_cases[4], spoil), made_cases[5]]
+
+    reports, result = finish(fit(make_task(cases=cases, validation=checked)))
+
+    (told,) = [text for text in texts(reports) if "NaN" in text]
+    assert "2 images have" in told
+    assert "case_01 (7), case_04 (7)" in told
+    assert result.state == "done"
+    assert all(math.isfinite(one.loss) for one in reports if isinstance(one, StepReport))
+
+
+@pytest.mark.parametrize("chosen", [None, (8, 12, 16)])
+def test_only_cases_much_smaller_than_is_usual_are_told_unless_the_patch_was_chosen(
+    chosen: tuple[int, ...] | None,
+    make_task: MakeTask,
+    finish: Finish,
+    small_plan: Callable[..., Plan],
+    made_cases: list[TrainingCase],
+    write_like: Callable[..., TrainingCase],
+) -> None:
+    def cut(start: int) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda data: data[:, :, :, start:]
+
+    a_little = write_like(made_cases[0], cut(4), labels=True)
+    much = write_like(made_cases[1], cut(8), labels=True)
+    task = make_task(
+        cases=[a_little, much, *made_cases[2:4]],
+        plan=small_plan(shape_dhw=(12, 14, 18)),
+        train=TrainConfig(epochs=1, patch_size=chosen),
+    )
+
+    reports, _ = finish(fit(task))
+
+    (told,) = [text for text in texts(reports) if "smaller than the patch" in text]
+    names = "case_01." if chosen is None else "case_00, case_01."
+    assert names in told
+    assert ("much smaller" in told) == (chosen is None)
