@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,7 +51,7 @@ def train(  # noqa: PLR0913 - each option of the command is an argument
         raise typer.BadParameter("--learn-from goes with --from RUN, the run to continue from")
     settings: dict[str, Any] = {"project": str(project)}
     if resume:
-        settings["resume"] = _run_of(project, run)
+        settings["resume"] = True if run is None else _run_of(project, run)
     else:
         settings["model"] = _given(
             backbone=backbone,
@@ -74,21 +73,14 @@ def train(  # noqa: PLR0913 - each option of the command is an argument
         _print_result(project, result)
 
 
-def _run_of(project: Path, text: str | None) -> str:
-    """Return the folder of a project's run, the newest one by default."""
+def _run_of(project: Path, text: str) -> str:
+    """Return the folder of a project's run."""
     from napari_attnseg.cohort.project import Project
 
     opened = Project.open(project)
-    if text is None:
-        return str(_newest_begun(opened.runs()) or opened.run_dir())
     if (Path(text) / "config.json").is_file() or ":" in text:
         return str(find_run(text))
     return str(opened.run_dir(text))
-
-
-def _newest_begun(runs: Sequence[Path]) -> Path | None:
-    """Return the newest run whose training began; one that failed before that has no settings."""
-    return next((run for run in reversed(runs) if (run / "config.json").is_file()), None)
 
 
 def _given(**values: Any) -> dict[str, Any]:
@@ -102,7 +94,9 @@ def _print_result(project: Path, result: dict[str, Any]) -> None:
     for value, dice in mean.items():
         if dice is not None:
             print_line(f"validation Dice, {classes.get(value, value)}: {dice:.4f}")
-    if result.get("state") == "stopped":
+    if result.get("state") == "stopped" and not run:
+        print_line("Stopped before the training began; there is nothing to keep.")
+    elif result.get("state") == "stopped":
         print_line(f"Stopped; run {run} is kept. Go on: attnseg train {project} --resume {run}")
     else:
         print_line(f"Run {run} is trained: {project / 'runs' / run}")

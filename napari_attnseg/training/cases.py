@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from napari_attnseg.axes import Size
+from napari_attnseg.cohort.project_case import ProjectCase
 from napari_attnseg.io import read_volume
 from napari_attnseg.losses import IGNORE_INDEX
 from napari_attnseg.preprocessing import Plan, preprocess, preprocess_label
@@ -48,6 +50,12 @@ class TrainingCase:
     images: Mapping[str, Path]
     label: Path | None
 
+    @classmethod
+    def of(cls, case: ProjectCase) -> TrainingCase:
+        """Return a project's case as one to learn from or to check on."""
+        images = {channel: Path(path) for channel, path in case.images.items()}
+        return cls(case.name, images, None if case.label is None else Path(case.label))
+
     def read_image(self) -> Volume:
         """Return all channels as one float32 volume.
 
@@ -74,6 +82,19 @@ class TrainingCase:
         if self.label is None:
             raise TrainingError(f"The case {self.name} has no label.")
         return read_volume(self.label, labels=True)
+
+
+@contextmanager
+def naming(case: TrainingCase) -> Iterator[None]:
+    """Say of which case it is that something is wrong: many cases may have files of one name.
+
+    Raises:
+        TrainingError: In place of a `ValueError`.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise TrainingError(f"The case {case.name} cannot be used: {error}") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,10 +183,8 @@ def prepare_cases(
         if case.label is None:
             yield WarningReport(f"The case {case.name} has no label; it is not learned from.")
             continue
-        try:
+        with naming(case):
             prepared.append(_prepare(case, plan, values, ignore_label, shelf))
-        except ValueError as error:
-            raise TrainingError(f"The case {case.name} cannot be used: {error}") from error
         yield ProgressReport(done, len(cases), f"Reading {case.name}")
         if should_stop():
             break

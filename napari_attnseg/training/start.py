@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
+import shutil
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from napari_attnseg.cohort.project import Project, ProjectCase
+from napari_attnseg.cohort.project import Project
+from napari_attnseg.cohort.run_folders import RUNS
 from napari_attnseg.config import ModelConfig, TrainConfig
 from napari_attnseg.inference.device import choose_device
-from napari_attnseg.inference.run import Run, load_run
+from napari_attnseg.inference.run import WEIGHTS_FILES, Run, load_run
 from napari_attnseg.models.backbones import BACKBONES
 from napari_attnseg.preprocessing import Plan, make_plan
 from napari_attnseg.preprocessing.fingerprint import Fingerprint, fingerprint
-from napari_attnseg.training.cases import TrainingCase, TrainingError
+from napari_attnseg.training.cases import TrainingCase, TrainingError, naming
 from napari_attnseg.training.fit import ShouldStop, fit, never
 from napari_attnseg.training.folder import RESUME
 from napari_attnseg.training.learner import parameters_of, peak_rate_of
 from napari_attnseg.training.reports import ProgressReport, Report, RunResult, WarningReport
+from napari_attnseg.training.resume import resumed_task
 from napari_attnseg.training.task import FitTask
 from napari_attnseg.volume import Volume, require_same_grid
 
 FINE_TUNING_MINUTES = 3.0
-RECORDED = ("threads", "precision")
-"""Facts of a run that a resumed one must have again to end bit-equal."""
 
 
 def train_project(
@@ -38,7 +39,7 @@ def train_project(
         settings: ``project`` is its folder. ``model`` and ``train`` hold what is asked for of
             `ModelConfig` and `TrainConfig`, ``plan`` overrides of `Plan`. ``from`` is a run to
             fine-tune (id or folder), and ``learn_from`` the cases that are new to it. ``resume``
-            is a run to resume, True for the latest one; then all else is taken from it.
+            is a run to resume, True for the latest that can be; then all else is taken from it.
         should_stop: Asked after every step.
 
     Raises:
@@ -54,43 +55,32 @@ def train_project(
     else:
         task = yield from _new_task(project, settings, should_stop)
     if task is None:
-        return RunResult("", "stopped", 0, project.classes, {}, 0.0, 0, 0)
+        return _nothing(project)
     yield from _left_out(project)
-    return (yield from fit(task, should_stop))
+    if settings.get("resume"):
+        return (yield from fit(task, should_stop))
+    return (yield from _fit_in_new_folder(project, task, should_stop))
 
 
-def resumed_task(project: Project, run: str | Path | bool) -> FitTask:
-    """Return what a stopped, killed or failed run was doing.
-
-    Args:
-        project: The project of the run.
-        run: Id or folder of the run, or True for the latest one.
-
-    Raises:
-        TrainingError: If there is nothing to resume.
-    """
-    run_dir = Path(project.run_dir(None if run is True else str(run)))
-    saved = _read(run_dir / "config.json")
-    result = _read(run_dir / "result.json") if (run_dir / "result.json").exists() else {}
-    if result.get("state") == "done":
-        raise TrainingError(
-            f"Run {run_dir.name} has already ended as it should; to train it further, start a "
-            f"new one from it (--from {run_dir.name})."
+def _fit_in_new_folder(
+    project: Project, task: FitTask, should_stop: ShouldStop
+) -> Generator[Report, None, RunResult]:
+    """Fit in a folder of its own, which is removed again if nothing comes of it."""
+    task = dataclasses.replace(task, run_dir=Path(project.new_run_dir()))
+    try:
+        result = yield from fit(task, should_stop)
+    finally:
+        is_begun = any(
+            (task.run_dir / name).exists() for name in (RESUME, *WEIGHTS_FILES.values())
         )
-    train = {**saved["train"], **{name: saved[name] for name in RECORDED if saved.get(name)}}
-    return FitTask(
-        cases=_named(project, saved["split"]["train"]),
-        validation=_named(project, saved["split"]["val"]),
-        plan=Plan.from_dict(_read(run_dir / "plan.json")),
-        model=ModelConfig.from_dict(saved["model"]),
-        train=TrainConfig.from_dict(train),
-        run_dir=run_dir,
-        classes={int(value): name for value, name in saved["classes"].items()},
-        channels=saved["channels"],
-        start=_resumed_start(project, run_dir, saved),
-        new_cases=frozenset(saved.get("new_cases", ())),
-        facts={"start": saved.get("start")},
-    )
+        if not is_begun:
+            shutil.rmtree(task.run_dir, ignore_errors=True)
+    return result if is_begun else _nothing(project)
+
+
+def _nothing(project: Project) -> RunResult:
+    """Return the result of a training that was stopped before its first step."""
+    return RunResult("", "stopped", 0, project.classes, {}, 0.0, 0, 0)
 
 
 def fine_tuning_task(project: Project, settings: Mapping[str, Any]) -> FitTask:
@@ -111,15 +101,15 @@ def fine_tuning_task(project: Project, settings: Mapping[str, Any]) -> FitTask:
     rate = peak_rate_of(config, parameters=parameters_of(start.model), is_fine_tuning=True)
     config = config.replace(learning_rate=rate)
     _require_same_task(project, start)
-    cases = [_training_case(case) for case in project.training_cases()]
+    cases = [TrainingCase.of(case) for case in project.training_cases()]
     known = set(start.split.get("train", ()))
     return FitTask(
         cases=cases,
-        validation=[_training_case(case) for case in project.validation_cases()],
+        validation=[TrainingCase.of(case) for case in project.validation_cases()],
         plan=start.plan,
         model=start.config,
         train=config,
-        run_dir=Path(project.new_run_dir()),
+        run_dir=project.path / RUNS,  # until it begins
         classes=start.classes,
         channels=start.channels,
         start=start,
@@ -151,7 +141,7 @@ def _new_task(
         channels=len(project.channels),
         classes=len(project.classes),
     )
-    cases = [_training_case(case) for case in project.training_cases()]
+    cases = [TrainingCase.of(case) for case in project.training_cases()]
     if not cases:
         raise TrainingError(
             "There is no labelled case to learn from; label at least one case, or add a folder "
@@ -165,11 +155,11 @@ def _new_task(
         model = model.replace(options={**plan.model_options, **model.options})
     return FitTask(
         cases=cases,
-        validation=[_training_case(case) for case in project.validation_cases()],
+        validation=[TrainingCase.of(case) for case in project.validation_cases()],
         plan=plan,
         model=model,
         train=train,
-        run_dir=Path(project.new_run_dir()),
+        run_dir=project.path / RUNS,  # until it begins
         classes=dict(project.classes),
         channels=list(project.channels),
     )
@@ -213,8 +203,9 @@ def _volumes(
     for case in cases:
         if should_stop():
             return
-        image, label = case.read_image(), case.read_label()
-        require_same_grid(image.grid, label.grid, names=(f"image of {case.name}", "label"))
+        with naming(case):
+            image, label = case.read_image(), case.read_label()
+            require_same_grid(image.grid, label.grid, names=(f"image of {case.name}", "label"))
         yield image, label
         tell(case.name)
 
@@ -239,24 +230,8 @@ def _left_out(project: Project) -> Generator[Report, None, None]:
         )
 
 
-def _resumed_start(project: Project, run_dir: Path, saved: Mapping[str, Any]) -> Run | None:
-    """Return the run that a fine-tuning began from, if it has not gone beyond that yet."""
-    if saved.get("start") is None or (run_dir / RESUME).exists():
-        return None
-    return _start(project, saved["start"], saved["train"]["device"])
-
-
 def _start(project: Project, run: str, device: str) -> Run:
     return load_run(project.run_dir(run), device=device)
-
-
-def _training_case(case: ProjectCase) -> TrainingCase:
-    images = {channel: Path(path) for channel, path in case.images.items()}
-    return TrainingCase(case.name, images, None if case.label is None else Path(case.label))
-
-
-def _named(project: Project, names: Sequence[str]) -> list[TrainingCase]:
-    return [_training_case(project.case(name)) for name in names]
 
 
 def _require_same_task(project: Project, start: Run) -> None:
@@ -270,13 +245,3 @@ def _require_same_task(project: Project, start: Run) -> None:
             f"Run {start.id} needs the images {', '.join(start.channels)}, and the project has "
             f"{', '.join(project.channels)}; train a new run from scratch."
         )
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise TrainingError(
-            f"The run {path.parent.name} cannot be resumed: {path.name} is missing or damaged."
-        ) from error
-    return values

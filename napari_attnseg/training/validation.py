@@ -16,7 +16,7 @@ from napari_attnseg.inference.sliding import sliding_window, strongest_class
 from napari_attnseg.losses import IGNORE_INDEX
 from napari_attnseg.metrics.overlap import overlap
 from napari_attnseg.preprocessing import Plan
-from napari_attnseg.training.cases import PreparedCase, TrainingCase
+from napari_attnseg.training.cases import PreparedCase, TrainingCase, naming
 from napari_attnseg.training.learner import Learner
 from napari_attnseg.training.reports import ProgressReport, Report
 
@@ -67,11 +67,12 @@ def exact_dice(
     found: dict[str, dict[int, float | None]] = {}
     began = time.perf_counter()
     for done, case in enumerate(cases, start=1):
-        steps = predict_steps(run, case.read_image(), PredictConfig(), should_stop)
+        with naming(case):
+            image, reference = case.read_image(), case.read_label()
+        steps = predict_steps(run, image, PredictConfig(), should_stop)
         prediction = _result(steps)
         if prediction is None:
             return {}
-        reference = case.read_label()
         scores = overlap(prediction.labels.data[0], reference.data[0], list(values))
         found[case.name] = {value: scores[value].dice for value in values}
         spent = time.perf_counter() - began

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from napari_attnseg.cohort.case import Case, Cohort
 from napari_attnseg.cohort.project import Project
 from napari_attnseg.config import ConfigError
 from napari_attnseg.inference.run import load_run
+from napari_attnseg.io import write_volume
 from napari_attnseg.training import TrainingCase, TrainingError
 from napari_attnseg.training.reports import StepReport, WarningReport
 from napari_attnseg.training.start import model_config, train_project
@@ -144,3 +147,115 @@ def test_a_network_is_sized_by_the_plan_unless_asked_otherwise() -> None:
     assert model_config({"preset": "tiny"}, channels=1, classes=2).preset == "tiny"
     assert model_config({"backbone": "unet2d"}, channels=3, classes=2).dims == 2
     assert model_config({}, channels=3, classes=2).in_channels == 3
+
+
+def begin_and_stop(project: Project) -> None:
+    """Train until the first step and stop there; what was reached is saved."""
+    stop: list[bool] = []
+    for report in train_project({"project": project.path, **SMALL}, lambda: bool(stop)):
+        if isinstance(report, StepReport):
+            stop.append(True)
+
+
+@pytest.mark.parametrize("spoilt", ["image", "label"])
+@pytest.mark.parametrize("which", ["training", "validation"])
+def test_a_start_that_fails_names_the_case_and_leaves_no_run(
+    spoilt: str,
+    which: str,
+    project: Project,
+    finish: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    case = getattr(project, f"{which}_cases")()[0]
+    path = tmp_path / "elsewhere" / "t1.nii.gz"
+    path.parent.mkdir()
+    path.write_bytes(b"this is no volume")
+    content = json.loads((project.path / "project.json").read_text())
+    entry = content["cases"][case.name]
+    entry.update({"images": {"MR": str(path)}} if spoilt == "image" else {"label": str(path)})
+    (project.path / "project.json").write_text(json.dumps(content))
+
+    with pytest.raises(TrainingError, match=f"The case {case.name} cannot be used: .*t1.nii.gz"):
+        finish(train_project({"project": project.path, **SMALL}))
+
+    assert project.runs() == []
+
+
+def test_a_start_without_classes_leaves_no_run(
+    made_cases: list[TrainingCase], tmp_path: Path, finish: Callable[..., Any]
+) -> None:
+    one = made_cases[0]
+    empty = one.read_label()
+    label = write_volume(tmp_path / "e.nii.gz", empty.replace(data=empty.data * 0, storage=None))
+    cohort = Cohort("empty", [Case("a", one.images, label)], {}, ("MR",))
+    project = Project.create(tmp_path / "project", cohort)
+
+    with pytest.raises(TrainingError, match="no class beside the background"):
+        finish(train_project({"project": project.path, **SMALL}))
+
+    assert project.runs() == []
+
+
+def test_stopped_while_preparing_the_cases_no_run_is_left(project: Project) -> None:
+    stop: list[bool] = []
+    steps = train_project({"project": project.path, **SMALL}, lambda: bool(stop))
+    result = None
+    while result is None:
+        try:
+            report = next(steps)
+        except StopIteration as end:
+            result = end.value
+        else:
+            if getattr(report, "text", "").startswith("Reading"):
+                stop.append(True)
+
+    assert (result.state, result.run) == ("stopped", "")
+    assert project.runs() == []
+
+
+def test_a_run_that_fails_after_it_was_saved_stays(
+    project: Project, monkeypatch: pytest.MonkeyPatch, finish: Callable[..., Any]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(sys.modules["napari_attnseg.training.fit"], "exact_dice", fail)
+
+    with pytest.raises(RuntimeError, match="out of luck"):
+        finish(train_project({"project": project.path, **SMALL}))
+
+    assert (project.run_dir("001") / "resume.pt").exists()
+
+
+def test_the_newest_run_that_can_be_resumed_is_taken(
+    project: Project, finish: Callable[..., Any]
+) -> None:
+    begin_and_stop(project)
+    finish(train_project({"project": project.path, **SMALL}))
+    never_saved = project.new_run_dir()
+    for name in ("config.json", "plan.json"):
+        shutil.copy(project.run_dir("001") / name, never_saved)
+
+    _, result = finish(train_project({"project": project.path, "resume": True}))
+
+    assert (result.run, result.state) == ("001", "done")
+    assert [run.name for run in project.runs()] == ["001", "002", "003"]
+    with pytest.raises(TrainingError, match="Run 002 has already ended as it should"):
+        finish(train_project({"project": project.path, "resume": True}))
+
+
+@pytest.mark.parametrize(
+    ("is_begun", "words"),
+    [
+        (False, "has no run to resume; train a new one"),
+        (True, "run 001 ended before"),
+    ],
+)
+def test_where_no_run_can_be_resumed_that_is_said(
+    is_begun: bool, words: str, project: Project, finish: Callable[..., Any]
+) -> None:
+    if is_begun:
+        project.new_run_dir()
+
+    with pytest.raises(TrainingError, match=words):
+        finish(train_project({"project": project.path, "resume": True}))
