@@ -113,11 +113,17 @@ def _differences(cases: Sequence[Case], read: Read) -> Iterator[str]:
             other = read(path)
             how = _difference(first.grid, other.grid) if first and other else None
             if how is not None:
+                shown, image = _shown(path, case), _shown(paths[0], case)
                 yield (
-                    f"The {kind} {path.name} is on another grid than the image {paths[0].name}: "
-                    f"{how}. It cannot be used until it is resampled to the image or replaced."
+                    f"The {kind} {shown} is on another grid than the image {image}: {how}. "
+                    "It cannot be used until it is resampled to the image or replaced."
                 )
                 break
+
+
+def _shown(path: Path, case: Case) -> str:
+    """Return a file's name, with its folder where cases may have files of the same name."""
+    return path.name if case.name in path.name else f"{path.parent.name}/{path.name}"
 
 
 def _difference(first: Grid, other: Grid) -> str | None:

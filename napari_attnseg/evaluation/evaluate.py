@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_attnseg.evaluation.scores import CaseScore, ClassScore, Evaluation
-from napari_attnseg.io import as_label_map, known_suffix, read_volume, stem, values_in
+from napari_attnseg.io import VolumeError, as_label_map, known_suffix, read_volume, stem, values_in
 from napari_attnseg.metrics import overlap
 from napari_attnseg.volume import Volume, require_same_grid
 
@@ -95,7 +95,11 @@ def _with_all_classes(cases: list[CaseScore]) -> list[CaseScore]:
 def _label_map(source: Volume | Path, name: str) -> Volume:
     if isinstance(source, Volume):
         return as_label_map(source, name)
-    return read_volume(source, labels=True)
+    try:
+        return read_volume(source, labels=True)
+    except VolumeError as error:
+        # A prediction and its reference mostly have the same file name.
+        raise VolumeError(f"The {name} cannot be used: {error}") from error
 
 
 def _pairs(prediction: Source, reference: Source) -> tuple[list[_Pair], list[str]]:

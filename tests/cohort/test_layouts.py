@@ -350,3 +350,17 @@ def test_faulty_pairs_of_the_hippocampus_set_are_told(shared_data: Path) -> None
     text = " ".join(cohort.warnings)
     assert "hippocampus_118 has no label" in text
     assert "hippocampus_010.nii.gz, hippocampus_281.nii.gz" in text
+
+
+def test_files_of_one_name_in_many_folders_are_told_with_their_folder(
+    tmp_path: Path, write: Write, write_json: WriteJson
+) -> None:
+    names = [(f"{one}/t1.nii.gz", f"{one}/label.nii.gz") for one in ("p1", "p2")]
+    for image, label in names:
+        write(image), write(label, 1, shift_mm=4.0 if label.startswith("p2") else 0.0)
+    training = [{"image": image, "label": label} for image, label in names[1:]]
+    write_json("dataset.json", {"labels": {}, "training": training})
+
+    cohort = recognise(tmp_path)
+
+    assert "The label p2/label.nii.gz is on another grid" in cohort.warnings[0]

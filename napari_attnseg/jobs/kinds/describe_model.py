@@ -85,11 +85,14 @@ def _facts(folder: Path, context: Context) -> Fingerprint | None:
 
 def _volumes(cases: list[ProjectCase]) -> Iterator[tuple[Volume, Volume]]:
     from napari_attnseg.io import read_volume
-    from napari_attnseg.jobs.inputs import read_images
+    from napari_attnseg.jobs.inputs import JobError, read_images
 
     for case in cases:
         assert case.label is not None
-        yield read_images(case.images), read_volume(case.label, labels=True)
+        try:
+            yield read_images(case.images), read_volume(case.label, labels=True)
+        except ValueError as error:
+            raise JobError(f"The case {case.name} cannot be used: {error}") from error
 
 
 def _case_seconds(config: ModelConfig, plan: Plan) -> float:
