@@ -203,7 +203,7 @@ def test_a_folder_against_a_file_or_without_volumes_is_refused(tmp_path):
 def test_a_label_with_nan_is_refused(folders):
     bad = Volume(np.full((1, *SHAPE), np.nan, np.float32), AFFINE)
 
-    with pytest.raises(VolumeError, match="The reference of a cannot be used: .*NaN"):
+    with pytest.raises(VolumeError, match=r"The reference of a cannot be used: .*NaN"):
         evaluate(*folders({"a": label(1)}, {"a": bad}))
 
 
