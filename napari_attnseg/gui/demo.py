@@ -112,6 +112,7 @@ class Tour:
         self.workbench.show_panel("Evaluate")
         self.workbench.panel("Evaluate").evaluate.click()  # type: ignore[attr-defined]
         self._wait(lambda: self.session.scores.scores is not None, "compare with labels")
+        self.workbench.bench.layers.toggle_off("map")
         self._take("Evaluate", "evaluate")
 
     def _go_to_the_largest_slice(self) -> None:

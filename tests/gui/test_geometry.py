@@ -11,7 +11,8 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
 from napari_attnseg.gui import npe2_reader, npe2_writer
-from napari_attnseg.gui.viewer.facts import facts_of, label_values_on
+from napari_attnseg.gui.viewer.facts import KEY, LayerFacts, facts_of, label_values_on
+from napari_attnseg.gui.viewer.layer_store import LayerStore
 from napari_attnseg.gui.viewer.place import place_words
 from napari_attnseg.gui.viewer.planes import edge_letters, plane_order
 from napari_attnseg.gui.viewer.volume_layers import NoPlaceError, volume_layers, volume_of_labels
@@ -205,3 +206,25 @@ def test_values_of_a_layer_that_runs_backwards_are_turned() -> None:
 
     assert values is not None
     assert (values == data[::-1, ::-1, ::-1]).all()
+
+
+@pytest.mark.gui
+def test_another_map_in_the_place_of_the_last_one_leaves_the_slice_that_is_shown(
+    make_napari_viewer: Any,
+) -> None:
+    viewer = make_napari_viewer()
+    viewer.add_image(np.zeros((30, 8, 10)), scale=(-5, 1, 2))
+    store = LayerStore(viewer)
+    store.case_name = "case"
+
+    def put(size: tuple[int, int, int], scale: tuple[float, float, float]) -> None:
+        volume = Volume(np.zeros((1, *size)), np.eye(4))
+        facts = LayerFacts("map", volume, volume.grid, case="case")
+        store.put(Image, volume.data[0], {"scale": scale, "metadata": {KEY: facts}}, "map")
+
+    put((8, 2, 3), (-20, 4, 8))
+    viewer.dims.set_point(0, -100)
+    put((30, 8, 10), (-5, 1, 2))
+    put((4, 2, 3), (-20, 4, 8))
+
+    assert viewer.dims.point[0] == -100

@@ -44,9 +44,12 @@ class LayerStore:
             layer = kind(data, **attributes)
             self._insert(layer, role)
             return layer
+        # With new voxels in the old places the volume may end before the slice that is shown.
+        point = self._viewer.dims.point
         old.data = data
         for name, value in attributes.items():
             setattr(old, name, value)
+        self._viewer.dims.point = point
         return old
 
     def of(self, *roles: str) -> list[Any]:
