@@ -10,6 +10,7 @@ from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QMainWindow, QMessageBox
 
 from napari_attnseg.gui.thread import WindowThread
+from napari_attnseg.gui.viewer.calm import CalmScrolling
 from napari_attnseg.gui.viewer.case_layers import CaseLayers
 from napari_attnseg.gui.viewer.place import Place
 from napari_attnseg.gui.viewer.planes import Planes
@@ -37,6 +38,7 @@ class Bench(QObject):
         self.place = Place(viewer)
         self.shown = "mask"
         self._window: QMainWindow | None = None
+        self._calm: CalmScrolling | None = None
         self._connect()
         self.session.background.run("getting ready", _warm_up)
 
@@ -72,6 +74,7 @@ class Bench(QObject):
         """Take part in the main window: its status bar, and its closing."""
         if self._window is None and isinstance(window, QMainWindow):
             self._window = window
+            self._calm = CalmScrolling(self.viewer, window)
             status = window.statusBar()
             if status is not None:
                 status.addPermanentWidget(self.place)
@@ -91,6 +94,8 @@ class Bench(QObject):
     def close(self) -> None:
         """Save drafts and end or detach jobs, as the window closes."""
         self.save_draft()
+        if self._calm is not None:
+            self._calm.stop()
         self.session.close()
         self.thread_.close()
         forget_bench(self.viewer)

@@ -6,6 +6,7 @@ only where it is needed.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -127,9 +128,12 @@ def resample(
     # PyTorch counts x, y, z: the last axis first.
     theta[:, :3] = theta[::-1, 2::-1].copy()
     theta[:, 3] = theta[::-1, 3].copy()
-    grid = F.affine_grid(
-        torch.from_numpy(theta).float()[None], [1, 1, *patch_size], align_corners=True
-    )
+    with warnings.catch_warnings():
+        # A patch of one slice is turned about that slice, as it should be.
+        warnings.filterwarnings("ignore", message="Since version 1.3.0, affine_grid")
+        grid = F.affine_grid(
+            torch.from_numpy(theta).float()[None], [1, 1, *patch_size], align_corners=True
+        )
     patch = F.grid_sample(image[None], grid, padding_mode="border", align_corners=True)[0]
     # 0 is what lies beyond the volume, so labels are counted from 1 here.
     counted = label[None, None].float() + 1

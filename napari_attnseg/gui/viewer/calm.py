@@ -1,0 +1,57 @@
+"""Let the window draw the slice, and little else, while a person scrolls."""
+
+from __future__ import annotations
+
+import napari
+from qtpy.QtCore import QObject, QTimer
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
+
+REST_MS = 150
+"""Without another slice for so long, scrolling is over."""
+
+QUIET_DOCKS = ("layer list",)
+"""Docks that napari redraws with every slice, for thumbnails nobody looks at while scrolling."""
+
+
+class CalmScrolling(QObject):
+    """Holds back the redrawing of docks while slices go by.
+
+    Where OpenGL is computed in software, every redrawing beside the canvas composes the whole
+    window once more, which takes longer than the slice itself.
+
+    Args:
+        viewer: The viewer that is scrolled.
+        window: Its main window.
+    """
+
+    def __init__(self, viewer: napari.Viewer, window: QMainWindow) -> None:
+        super().__init__(window)
+        self._viewer = viewer
+        self._window = window
+        self._held: list[QWidget] = []
+        self._rest = QTimer(self)
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(REST_MS)
+        self._rest.timeout.connect(self.release)
+        viewer.dims.events.current_step.connect(self._hold)
+
+    def release(self) -> None:
+        """Draw what was held back."""
+        for widget in self._held:
+            widget.setUpdatesEnabled(True)
+        self._held = []
+
+    def stop(self) -> None:
+        """Leave the viewer alone, as its window closes."""
+        self._viewer.dims.events.current_step.disconnect(self._hold)
+        self._rest.stop()
+        self.release()
+
+    def _hold(self) -> None:
+        self._rest.start()
+        if self._held:
+            return
+        docks = self._window.findChildren(QDockWidget)
+        self._held = [dock for dock in docks if dock.windowTitle() in QUIET_DOCKS]
+        for widget in self._held:
+            widget.setUpdatesEnabled(False)
