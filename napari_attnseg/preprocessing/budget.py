@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 CPU_PATCH_VOXELS = 64**3
-CPU_STEP_VOXELS = 180_000
+CPU_STEP_VOXELS = 120_000
 GPU_PATCH_VOXELS = 160**3
 GPU_STEP_VOXELS = 2 * 96**3
 
