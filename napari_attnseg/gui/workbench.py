@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 from napari_attnseg.gui.bench import bench_of
 from napari_attnseg.gui.panel import Panel, panels_in_order, scrolling
 from napari_attnseg.gui.view_bar import ViewBar
+from napari_attnseg.gui.viewer.calm import keep_quiet
 from napari_attnseg.gui.widgets.job_lines import JobLines
 from napari_attnseg.gui.widgets.messages import Messages
 
@@ -62,6 +63,7 @@ class Workbench(QWidget):
             self.tabs.addTab(scrolling(panel), kind.title)
         self.messages = Messages()
         self.jobs = JobLines(self.session.work.stop, self.session.work.dismiss)
+        keep_quiet(self.jobs)
         self._build()
         self._connect()
         self._add_keys()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
-from napari_attnseg.gui.viewer.calm import CalmScrolling
+from napari_attnseg.gui.viewer.calm import CalmScrolling, keep_quiet
 
 pytestmark = pytest.mark.gui
 
@@ -39,6 +39,31 @@ def test_while_slices_go_by_the_layer_list_waits_and_is_drawn_afterwards(
     calm.stop()
 
 
+def test_what_changes_by_itself_waits_with_it(window_of: Any, qtbot: Any) -> None:
+    viewer, window, _ = window_of()
+    progress = QWidget(window)
+    keep_quiet(progress)
+    calm = CalmScrolling(viewer, window)
+
+    viewer.dims.set_current_step(0, 4)
+
+    assert not progress.updatesEnabled()
+    qtbot.waitUntil(progress.updatesEnabled, timeout=2000)
+    calm.stop()
+
+
+def test_a_slice_is_drawn_in_the_turn_after_it_was_cut(window_of: Any, qtbot: Any) -> None:
+    viewer, window, _ = window_of()
+    calm = CalmScrolling(viewer, window)
+    centre = window.centralWidget()
+
+    viewer.dims.set_current_step(0, 4)
+
+    assert not centre.updatesEnabled()
+    qtbot.waitUntil(centre.updatesEnabled, timeout=50)
+    calm.stop()
+
+
 def test_after_the_window_has_let_go_nothing_is_held_back(window_of: Any) -> None:
     viewer, window, layer_list = window_of()
     calm = CalmScrolling(viewer, window)
@@ -48,3 +73,4 @@ def test_after_the_window_has_let_go_nothing_is_held_back(window_of: Any) -> Non
     viewer.dims.set_current_step(0, 1)
 
     assert layer_list.updatesEnabled()
+    assert window.centralWidget().updatesEnabled()

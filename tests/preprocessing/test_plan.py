@@ -221,13 +221,13 @@ def test_what_depends_on_an_override_follows_it() -> None:
     plan = make_plan(HIPPOCAMPUS, memory_bytes=GIB, overrides={"spacing_dhw": [2.0, 2.0, 2.0]})
 
     assert plan.shape_dhw == (18, 25, 18)
-    assert plan.patch_size == (20, 28, 20)
+    assert plan.patch_size == (16, 24, 16)
 
 
 def test_an_override_of_none_is_no_override() -> None:
     plan = make_plan(HIPPOCAMPUS, memory_bytes=GIB, overrides={"patch_size": None})
 
-    assert plan.patch_size == (40, 56, 40)
+    assert plan.patch_size == (32, 48, 32)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
 from napari_attnseg.gui.bench import Bench
 from napari_attnseg.gui.colours import class_colours, swatch
 from napari_attnseg.gui.panel import PANELS, Panel, allow, button
+from napari_attnseg.gui.viewer.calm import keep_quiet
 from napari_attnseg.gui.widgets.curves import CurvePlots
 from napari_attnseg.gui.widgets.fold import fold
 from napari_attnseg.gui.widgets.preview import Preview
@@ -57,6 +58,8 @@ class TrainPanel(Panel):
         self.scores = QLabel()
         self.scores.setWordWrap(True)
         self.preview = Preview()
+        for widget in (self.curves, self.scores, self.state, self.preview):
+            keep_quiet(widget)
         self._lay_out()
         self._connect()
         self._fill_losses()

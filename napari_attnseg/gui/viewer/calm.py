@@ -12,6 +12,14 @@ REST_MS = 150
 QUIET_DOCKS = ("layer list",)
 """Docks that napari redraws with every slice, for thumbnails nobody looks at while scrolling."""
 
+QUIET = "quiet_while_scrolling"
+"""Property of widgets of our own that can wait until the slices rest."""
+
+
+def keep_quiet(widget: QWidget) -> None:
+    """Let a widget that changes by itself, such as a progress bar, wait while slices go by."""
+    widget.setProperty(QUIET, True)
+
 
 class CalmScrolling(QObject):
     """Holds back the redrawing of docks while slices go by.
@@ -33,6 +41,12 @@ class CalmScrolling(QObject):
         self._rest.setSingleShot(True)
         self._rest.setInterval(REST_MS)
         self._rest.timeout.connect(self.release)
+        self._centre = window.centralWidget()
+        self._draw = QTimer(self)
+        self._draw.setSingleShot(True)
+        self._draw.setInterval(0)
+        self._draw.timeout.connect(self._draw_slice)
+        viewer.dims.events.current_step.connect(self._put_off, position="first")
         viewer.dims.events.current_step.connect(self._hold)
 
     def release(self) -> None:
@@ -43,9 +57,19 @@ class CalmScrolling(QObject):
 
     def stop(self) -> None:
         """Leave the viewer alone, as its window closes."""
-        self._viewer.dims.events.current_step.disconnect(self._hold)
+        for handler in (self._put_off, self._hold):
+            self._viewer.dims.events.current_step.disconnect(handler)
         self._rest.stop()
+        self._draw.stop()
         self.release()
+        self._draw_slice()
+
+    def _put_off(self) -> None:
+        self._centre.setUpdatesEnabled(False)
+        self._draw.start()
+
+    def _draw_slice(self) -> None:
+        self._centre.setUpdatesEnabled(True)
 
     def _hold(self) -> None:
         self._rest.start()
@@ -53,5 +77,7 @@ class CalmScrolling(QObject):
             return
         docks = self._window.findChildren(QDockWidget)
         self._held = [dock for dock in docks if dock.windowTitle() in QUIET_DOCKS]
+        self._held += [one for one in self._window.findChildren(QWidget) if one.property(QUIET)]
+        self._held.append(self._window.statusBar())
         for widget in self._held:
             widget.setUpdatesEnabled(False)
