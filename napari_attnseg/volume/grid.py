@@ -1,20 +1,17 @@
-"""A volume and its place in the patient; every axis reversal and every RAS/LPS flip lives here.
+"""Where voxels lie in the patient, and how two such places differ.
 
-One convention: arrays are ``(C, D, H, W)``, indexed ``[c, k, j, i]``; affines are those of NIfTI,
-4x4 float64, from voxel ``(i, j, k)`` to world RAS in mm. Spacing and orientation are derived from
-the affine, never stored beside it.
+Affines are those of NIfTI, 4x4 float64, from voxel ``(i, j, k)`` to world RAS in mm. Spacing and
+orientation are derived from them, never stored beside them.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nibabel.orientations import apply_orientation, inv_ornt_aff
+from nibabel.orientations import inv_ornt_aff
 
 from napari_attnseg.axes import Size, Spacing
 
@@ -98,7 +95,7 @@ class Grid:
     def difference(self, other: Grid) -> str | None:
         """Return in words how another grid differs from this one, or None if they are the same."""
         if self.shape_dhw != other.shape_dhw:
-            return f"the sizes are {_times(self.shape_dhw)} and {_times(other.shape_dhw)} voxels"
+            return f"the sizes are {times(self.shape_dhw)} and {times(other.shape_dhw)} voxels"
         apart = np.linalg.norm(self.corners() - other.corners(), axis=1).max()
         if apart <= SAME_GRID_TOLERANCE * min(self.spacing_dhw):
             return None
@@ -109,7 +106,7 @@ class Grid:
             )
         mine, theirs = np.array(self.spacing_dhw), np.array(other.spacing_dhw)
         if not np.allclose(mine, theirs, rtol=1e-3):
-            return f"the voxel sizes are {_times(mine.round(4))} and {_times(theirs.round(4))} mm"
+            return f"the voxel sizes are {times(mine.round(4))} and {times(theirs.round(4))} mm"
         shift = other.corners()[0] - self.corners()[0]
         steps = ", ".join(f"{mm:+.2f} mm {way}" for mm, way in zip(shift, _WAYS, strict=True))
         return f"the positions differ by up to {apart:.2f} mm (first voxel: {steps})"
@@ -133,116 +130,10 @@ class Grid:
 
     def reoriented(self, orientation: str) -> Grid:
         """Return the same voxels in another storage order, such as ``"RAS"``."""
-        change = _change(self.affine, orientation)
+        change = storage_change(self.affine, orientation)
         shape_ijk = self.shape_dhw[::-1]
         i, j, k = (shape_ijk[source] for source in np.argsort(change[:, 0]))
         return Grid((k, j, i), self.affine @ inv_ornt_aff(change, shape_ijk))
-
-
-@dataclass(frozen=True, eq=False)
-class Storage:
-    """What a file says beyond voxels and place, kept so that writing back is exact.
-
-    Args:
-        ndim: Dimensions of the stored array: 2, 3 or 4.
-        dtype: Stored type as numpy names it, before any scaling.
-        qform, sform: 4x4 in RAS mm, or None.
-        qform_code, sform_code: NIfTI codes, 0 for unknown.
-        units: Names of the units of space and time.
-        format: Name of the format, whose writer finds what else it needs in ``extra``.
-    """
-
-    ndim: int = 3
-    dtype: str = "float32"
-    qform: np.ndarray | None = None
-    qform_code: int = 0
-    sform: np.ndarray | None = None
-    sform_code: int = 0
-    units: tuple[str, str] = ("mm", "sec")
-    format: str = "nifti"
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class Volume:
-    """Voxels with their place in the patient.
-
-    Args:
-        data: ``(C, D, H, W)``; a label map or mask has one channel and an integer type.
-        affine: 4x4, voxel ``(i, j, k)`` to world RAS in mm.
-        storage: How the file held it; None for a volume made in memory.
-        classes: Names of label values, where they are known.
-        channels: Names of the channels, such as ``("T1", "FLAIR")``, where they are known.
-
-    Raises:
-        ValueError: If the data have not four axes or the affine places nothing.
-    """
-
-    data: np.ndarray
-    affine: np.ndarray
-    storage: Storage | None = None
-    classes: Mapping[int, str] = field(default_factory=dict)
-    channels: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.data.ndim != 4:
-            raise ValueError(
-                f"A volume has the axes (C, D, H, W); found {self.data.ndim} axes. "
-                "Use array[None] for a single channel."
-            )
-        object.__setattr__(self, "affine", self.grid.affine)
-
-    @property
-    def grid(self) -> Grid:
-        """Sizes and place, without the voxels."""
-        return Grid(self.data.shape[1:], self.affine)
-
-    @property
-    def shape_dhw(self) -> Size:
-        return self.grid.shape_dhw
-
-    @property
-    def spacing_dhw(self) -> Spacing:
-        return self.grid.spacing_dhw
-
-    @property
-    def orientation(self) -> str:
-        return self.grid.orientation
-
-    def replace(self, **changes: Any) -> Volume:
-        return dataclasses.replace(self, **changes)
-
-    def on_grid(self, data: np.ndarray, **changes: Any) -> Volume:
-        """Return other voxels, ``(D, H, W)`` or ``(C, D, H, W)``, stored as this volume's are.
-
-        Raises:
-            GridMismatchError: If the sizes differ.
-        """
-        data = data[None] if data.ndim == 3 else data
-        if data.shape[1:] != self.data.shape[1:]:
-            raise GridMismatchError(
-                f"{_times(data.shape[1:])} voxels do not fit a grid of {_times(self.shape_dhw)}."
-            )
-        storage = self.storage
-        if storage is not None:
-            ndim = 4 if data.shape[0] > 1 else min(storage.ndim, 3)
-            storage = dataclasses.replace(storage, dtype=str(data.dtype), ndim=ndim)
-        return Volume(data, self.affine, storage=storage, **changes)
-
-    def reoriented(self, orientation: str) -> Volume:
-        """Return the same voxels at the same places in another storage order, without copying."""
-        return self._stored(_change(self.affine, orientation))
-
-    def parallel_to(self, grid: Grid) -> Volume:
-        """Return the same voxels in the storage order whose axes run along those of a grid."""
-        # Letters are ambiguous half-way between two world axes; a step between grids never is.
-        step = np.linalg.solve(grid.affine, self.affine)
-        return self._stored(nib.orientations.io_orientation(step))
-
-    def _stored(self, change: np.ndarray) -> Volume:
-        array = apply_orientation(self.data.transpose(3, 2, 1, 0), change)  # (i, j, k, C)
-        affine = self.affine @ inv_ornt_aff(change, self.data.shape[:0:-1])
-        return self.replace(data=array.transpose(3, 2, 1, 0), affine=affine, storage=None)
 
 
 def require_same_grid(first: Grid, second: Grid, *, names: tuple[str, str]) -> None:
@@ -260,34 +151,7 @@ def affine_for_itk(affine: np.ndarray) -> np.ndarray:
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
 
 
-def display_scale(grid: Grid) -> tuple[float, float, float]:
-    """Return mm per voxel along D, H, W with the signs that show a volume the radiological way.
-
-    Rows run down and columns right, so axes that grow towards R, A or S are shown backwards.
-    """
-    letters = grid.orientation[::-1]
-    sizes = zip(grid.spacing_dhw, letters, strict=True)
-    d, h, w = (-mm if letter in "RAS" else mm for mm, letter in sizes)
-    return d, h, w
-
-
-def display_place(grid: Grid, reference: Grid) -> tuple[Spacing, Spacing]:
-    """Return the scale and translation that show a grid over a reference shown by `display_scale`.
-
-    Raises:
-        GridMismatchError: If the two are not stored in the same axis order and directions.
-    """
-    step = np.linalg.inv(reference.affine) @ grid.affine
-    linear = step[:3, :3]
-    if not np.allclose(linear, np.diag(np.diag(linear)), atol=1e-4 * np.abs(linear).max()):
-        raise GridMismatchError("The two grids are turned against each other; resample one.")
-    scale = np.array(display_scale(reference))
-    stride, offset = np.diag(linear)[::-1], step[:3, 3][::-1]
-    d, h, w, *start = (float(x) for x in (*scale * stride, *scale * offset))
-    return (d, h, w), (start[0], start[1], start[2])
-
-
-def _change(affine: np.ndarray, orientation: str) -> np.ndarray:
+def storage_change(affine: np.ndarray, orientation: str) -> np.ndarray:
     """Return nibabel's recipe for storing voxels in another order."""
     wished = nib.orientations.axcodes2ornt(orientation)
     return nib.orientations.ornt_transform(nib.orientations.io_orientation(affine), wished)
@@ -296,5 +160,6 @@ def _change(affine: np.ndarray, orientation: str) -> np.ndarray:
 _WAYS = ("right", "anterior", "superior")
 
 
-def _times(sizes: Any) -> str:
+def times(sizes: Any) -> str:
+    """Return sizes in words, such as ``"3 x 4 x 5"``."""
     return " x ".join(f"{float(n):g}" for n in sizes)
