@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -55,7 +56,10 @@ def _all_or_nothing(path: Path) -> Iterator[None]:
     except (ValueError, OSError):
         if path.is_dir():
             for one in set(path.iterdir()) - (before or set()):
-                one.unlink()
+                if one.is_dir():
+                    shutil.rmtree(one)
+                else:
+                    one.unlink()
             if before is None:
                 path.rmdir()
         raise

@@ -7,6 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from napari_attnseg.io.recipe import Recipe, Source
+from napari_attnseg.io.regions import Regions
+
 ANONYMOUS_CHANNEL = "image"
 """Name of a channel that nobody named; several are ``image 1``, ``image 2``, ..."""
 
@@ -27,18 +30,21 @@ class Case:
 
     Args:
         name: Unique in the cohort.
-        images: File by channel name, in the cohort's order. Where one file holds all channels,
-            every channel names that file, and their order is that of the file.
-        label: File of the label map, or None.
+        images: File by channel name, in the cohort's order, or how one is made of files. Where
+            one file holds all channels, every channel names that file, and their order is that
+            of the file.
+        label: File of the label map, how it is made of files, or None.
         patient: Cases of one patient are never split between learning and checking.
         is_test: Whether the data set keeps this case for testing; it is then never learned from.
+        given_set: The set that the data set puts it in, ``train`` or ``val``; None if it does not.
     """
 
     name: str
-    images: Mapping[str, str | Path]
-    label: Path | None = None
+    images: Mapping[str, Source]
+    label: Path | Recipe | None = None
     patient: str = ""
     is_test: bool = False
+    given_set: str | None = None
 
     def __post_init__(self) -> None:
         if not self.images:
@@ -58,6 +64,7 @@ class Cohort:
         channels: Names of the images of every case.
         warnings: What was odd, in sentences.
         ignore_label: Value in the labels that marks voxels nobody labelled, or None.
+        regions: What overlapping regions the classes make up; none in most data sets.
     """
 
     name: str
@@ -66,6 +73,7 @@ class Cohort:
     channels: tuple[str, ...] = (ANONYMOUS_CHANNEL,)
     warnings: tuple[str, ...] = ()
     ignore_label: int | None = None
+    regions: Regions = field(default_factory=lambda: Regions({}))
 
 
 def patient_of(name: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from napari_attnseg.cohort.split import TEST, TRAIN, VALIDATION
+from napari_attnseg.io.regions import Regions, RegionsError
 
 STATUSES = ("unlabelled", "draft", "corrected", "approved")
 
@@ -19,7 +20,8 @@ def fault_of(content: Any) -> str | None:
     """
     if not isinstance(content, Mapping):
         return "it holds no table of names and values"
-    fault = _fault_in(content, _FIELDS)
+    optional = {name: check for name, check in _OPTIONAL_FIELDS.items() if name in content}
+    fault = _fault_in(content, {**_FIELDS, **optional})
     if fault is not None:
         return fault
     for name, entry in content["cases"].items():
@@ -73,6 +75,14 @@ def _are_values(value: Any) -> bool:
     return value is None or (isinstance(value, list) and all(map(_is_whole, value)))
 
 
+def _are_regions(value: Any) -> bool:
+    try:
+        Regions.from_json(value)
+    except RegionsError:
+        return False
+    return isinstance(value, Mapping)
+
+
 _FIELDS: dict[str, Check] = {
     "format": _is_whole,
     "name": lambda value: isinstance(value, str),
@@ -84,6 +94,12 @@ _FIELDS: dict[str, Check] = {
     "channels": _are_texts,
     "cases": lambda value: isinstance(value, Mapping),
 }
+
+_OPTIONAL_FIELDS: dict[str, Check] = {
+    "regions": _are_regions,
+    "resample_modalities": lambda value: isinstance(value, bool),
+}
+"""Projects that were made before there was such a thing have none of it."""
 
 _ENTRY_FIELDS: dict[str, Check] = {
     "images": _are_files,

@@ -7,12 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from napari_attnseg.cohort import sources
 from napari_attnseg.cohort.case import ANONYMOUS_CHANNEL, Case, Cohort, listed, natural
 from napari_attnseg.cohort.content_check import STATUSES
+from napari_attnseg.cohort.grids import on_one_grid
 from napari_attnseg.cohort.label_values import placeholder
-from napari_attnseg.cohort.ledger import FORMAT, ProjectError
-from napari_attnseg.cohort.paths import real_path, stored_path
+from napari_attnseg.cohort.ledger import FILE, FORMAT, ProjectError, told_plainly
 from napari_attnseg.cohort.split import TEST, assign_sets
+from napari_attnseg.io.paths import real_path
+from napari_attnseg.io.recipe import Source
+from napari_attnseg.io.regions import Regions
 
 UNLABELLED, DRAFT, CORRECTED, APPROVED = STATUSES
 
@@ -38,6 +42,8 @@ def empty_content(name: str, seed: int, test_fraction: float) -> Content:
         "named": False,
         "ignore_label": None,
         "channels": [],
+        "regions": {},
+        "resample_modalities": False,
         "cases": {},
     }
 
@@ -53,11 +59,14 @@ def add_cases(content: Content, cohort: Cohort, folder: Path) -> list[str]:
     """
     channels = _agreed_channels(content, cohort)
     _agree_on_classes(content, cohort)
+    _agree_on_regions(content, cohort)
     added = Added(list(cohort.warnings))
     kept_apart = []
     for case in cohort.cases:
         images = dict(zip(channels, case.images.values(), strict=True))
         images = _in_order(images, content["channels"], cohort.name)
+        if content.get("resample_modalities"):
+            images = on_one_grid(images, case.label)
         if not _enter(content["cases"], case, images, folder, added):
             kept_apart.append(case.name)
     if kept_apart:
@@ -76,16 +85,33 @@ def give_set(content: Content, name: str) -> None:
     _give_sets(content, [Case(name, {ANONYMOUS_CHANNEL: ""}, None, entry["patient"])])
 
 
+def resample_modalities(content: Content, folder: Path) -> list[str]:
+    """Put the images of every case on one grid, now and for those that follow.
+
+    Returns:
+        The cases whose images were on several.
+    """
+    content["resample_modalities"] = True
+    moved = []
+    for name, entry in content["cases"].items():
+        stored = {channel: real_path(one, folder) for channel, one in entry["images"].items()}
+        label = real_path(entry["label"], folder) if entry["label"] else None
+        images = on_one_grid(stored, label)
+        if images != stored:
+            entry["images"] = _kept(images, name, folder)
+            moved.append(name)
+    return moved
+
+
 def _enter(
-    entries: Content, case: Case, images: Mapping[str, str | Path], folder: Path, added: Added
+    entries: Content, case: Case, images: Mapping[str, Source], folder: Path, added: Added
 ) -> bool:
     """Add or complete one entry; return whether the case is that of the entry."""
-    stored = {channel: stored_path(path, folder) for channel, path in images.items()}
-    label = stored_path(case.label, folder) if case.label is not None else None
     entry = entries.get(case.name)
     if entry is None:
+        label = _kept({"label": case.label}, case.name, folder)["label"] if case.label else None
         entries[case.name] = {
-            "images": stored,
+            "images": _kept(images, case.name, folder),
             "label": label,
             "patient": case.patient,
             "set": TEST if case.is_test else None,
@@ -95,25 +121,36 @@ def _enter(
         if label:
             added.labelled.append(case)
         return True
-    if entry["images"] != stored:
-        if _exist(entry["images"].values(), folder):
+    if not sources.are_same(images.values(), entry["images"].values(), folder):
+        if sources.exist(entry["images"].values(), folder):
             return False
-        entry["images"] = stored
-        entry["label"] = label or entry["label"]
-    if label and (entry["label"] is None or not _exist([entry["label"]], folder)):
-        entry["label"], entry["values"] = label, None
+        entry["images"] = _kept(images, case.name, folder)
+        if case.label:
+            entry["label"] = _kept({"label": case.label}, case.name, folder)["label"]
+    if case.label and (entry["label"] is None or not sources.exist([entry["label"]], folder)):
+        entry["label"] = _kept({"label": case.label}, case.name, folder)["label"]
+        entry["values"] = None
         if entry["status"] == UNLABELLED:
             entry["status"] = APPROVED
             added.labelled.append(case)
     return True
 
 
-def _exist(stored: Any, folder: Path) -> bool:
-    return any(real_path(path, folder).is_file() for path in stored)
+def _kept(parts: Mapping[str, Source], name: str, folder: Path) -> dict[str, str]:
+    """Return how the project file tells of a case's images or label; recipes are written."""
+    told = {part: sources.told(one, name, part, folder) for part, one in parts.items()}
+    with told_plainly(folder / FILE):
+        sources.keep(((parts[part], told[part]) for part in parts), folder)
+    return told
 
 
 def _give_sets(content: Content, cases: Sequence[Case]) -> None:
     entries = content["cases"]
+    taken = {one["patient"] for one in entries.values() if one["set"]}
+    for case in cases:
+        # A patient whose set is known stays in it, whatever a data set says.
+        if case.given_set and case.patient not in taken:
+            entries[case.name]["set"] = case.given_set
     sets = assign_sets(
         {name: entry["set"] for name, entry in entries.items() if entry["set"]},
         [(case.name, entries[case.name]["patient"]) for case in cases],
@@ -148,8 +185,8 @@ def _agreed_channels(content: Content, cohort: Cohort) -> list[str]:
 
 
 def _in_order(
-    images: Mapping[str, str | Path], channels: Sequence[str], cohort: str
-) -> dict[str, str | Path]:
+    images: Mapping[str, Source], channels: Sequence[str], cohort: str
+) -> dict[str, Source]:
     """Return a case's images in the project's order, which is that of a network's channels.
 
     Raises:
@@ -183,3 +220,14 @@ def _agree_on_classes(content: Content, cohort: Cohort) -> None:
     content["classes"] = dict(sorted(classes.items(), key=lambda one: int(one[0])))
     if content["ignore_label"] is None:
         content["ignore_label"] = cohort.ignore_label
+
+
+def _agree_on_regions(content: Content, cohort: Cohort) -> None:
+    mine = Regions.from_json(content.get("regions"))
+    for name, values in cohort.regions:
+        if mine.members.get(name, values) != values:
+            raise ProjectError(
+                f"In the project the region {name} has the values {sorted(mine.members[name])}, "
+                f"in {cohort.name} {sorted(values)}. Make another project for these cases."
+            )
+    content["regions"] = Regions({**cohort.regions.members, **mine.members}).to_json()

@@ -1,20 +1,15 @@
-"""What headers tell about a cohort before any voxel is read: channels, and grids that differ."""
+"""What headers tell about files before any voxel is read."""
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from napari_attnseg.cohort.case import Case, Cohort, anonymous_channels, listed
-from napari_attnseg.io import VolumeError, known_suffix, read_volume
+from napari_attnseg.io import VolumeError, known_suffix, read_volume, series_format_of
+from napari_attnseg.io.format import HeaderError
+from napari_attnseg.io.recipe import Recipe, Source
 from napari_attnseg.volume import Grid
-
-_MOST_SENTENCES = 3
 
 
 @dataclass(frozen=True)
@@ -25,110 +20,93 @@ class Header:
     channels: int
 
 
-Read = Callable[[Path], Header | None]
+Read = Callable[[Source], Header | None]
 
 
-def read_header(path: Path) -> Header | None:
-    """Return a file's header, or None where it tells nothing or is damaged.
+def read_header(source: Source) -> Header | None:
+    """Return the header of an image or label, or None where it tells nothing or is damaged.
 
     What is wrong with a damaged file is said when it is opened.
     """
+    if isinstance(source, Recipe):
+        return _of_recipe(source)
+    path, suffix = Path(source), known_suffix(source)
+    try:
+        if suffix in (".nii", ".nii.gz"):
+            return _of_nifti(path)
+        if suffix in (".mha", ".mhd"):
+            return _of_metaimage(path)
+        return _of_dicom(path) if suffix is None else None
+    except (VolumeError, HeaderError, ValueError, OSError):
+        return None
+
+
+def grid_of(source: Source) -> Grid:
+    """Return where voxels lie, from a header where that is known to tell.
+
+    Raises:
+        VolumeError: If they cannot be read.
+    """
+    header = read_header(source)
+    if header is not None:
+        return header.grid
+    if isinstance(source, Recipe):
+        from napari_attnseg.io.formats.recipe import made
+
+        return made(source, source.files[0].name).grid
+    return read_volume(source).grid
+
+
+def _of_nifti(path: Path) -> Header:
     from napari_attnseg.io import nifti_header
     from napari_attnseg.io.gzip_stream import open_source
 
-    if known_suffix(path) not in (".nii", ".nii.gz"):
+    with open_source(path) as source:
+        start = source.read(540)
+    header = nifti_header.parse(start if _is_nifti2(start) else start[:348])
+    shape = nifti_header.shape_ijk(header)
+    i, j, k, count = (*shape, 1, 1)[:4]
+    return Header(Grid((k, j, i), nifti_header.place(header, shape).affine), count)
+
+
+def _of_metaimage(path: Path) -> Header:
+    from napari_attnseg.io import metaimage_header
+
+    with path.open("rb") as file:
+        header = metaimage_header.read_header(file)
+    shape = metaimage_header.sizes(header)
+    i, j, k, count = (*shape, 1, 1)[:4]
+    affine = metaimage_header.affine(header, shape, [])
+    return Header(Grid((k, j, i), affine), count * metaimage_header.channels(header))
+
+
+def _of_dicom(path: Path) -> Header | None:
+    from napari_attnseg.io.dicom.image import stacked
+    from napari_attnseg.io.dicom.series import choose, find_series
+    from napari_attnseg.io.formats.dicom import DicomSeries
+
+    if not isinstance(series_format_of(path), DicomSeries):
         return None
-    try:
-        with open_source(path) as source:
-            start = source.read(540)
-        header = nifti_header.parse(start if _is_nifti2(start) else start[:348])
-        shape = nifti_header.shape_ijk(header)
-        i, j, k, count = (*shape, 1, 1)[:4]
-        return Header(Grid((k, j, i), nifti_header.place(header, shape).affine), count)
-    except (VolumeError, nifti_header.HeaderError, ValueError, OSError):
+    series = choose(find_series(path), None, path)
+    if series.is_segmentation:
         return None
+    made, _ = stacked(series, path.name)
+    rows, columns = made.channels[0][0].size
+    return Header(Grid((len(made.channels[0]), rows, columns), made.affine), len(made.channels))
 
 
-def grid_of(path: Path) -> Grid:
-    """Return where a file's voxels lie, from its header where that is known to tell.
-
-    Raises:
-        VolumeError: If it cannot be read.
-    """
-    header = read_header(path)
-    return read_volume(path).grid if header is None else header.grid
-
-
-def checked(cohort: Cohort) -> Cohort:
-    """Return a cohort whose channels are those of its files, with warnings about its grids."""
-    read = functools.cache(read_header)
-    cohort = _with_channels_of_files(cohort, read)
-    sentences = list(_differences(cohort.cases, read))
-    if len(sentences) > _MOST_SENTENCES:
-        more = len(sentences) - _MOST_SENTENCES
-        sentences = [*sentences[:_MOST_SENTENCES], f"And {more} more cases on differing grids."]
-    return dataclasses.replace(cohort, warnings=(*cohort.warnings, *sentences))
-
-
-def _with_channels_of_files(cohort: Cohort, read: Read) -> Cohort:
-    """Split what one file holds into channels; leave out cases that hold another number."""
-    files = {case.name: set(map(Path, case.images.values())) for case in cohort.cases}
-    if any(len(one) > 1 for one in files.values()):
-        return cohort
-    counts = {}
-    for case in cohort.cases:
-        header = read(next(iter(files[case.name])))
-        counts[case.name] = header.channels if header else len(cohort.channels)
-    channels = cohort.channels
-    if len(channels) != min(counts.values(), default=1) == max(counts.values(), default=1):
-        channels = anonymous_channels(next(iter(counts.values()), 1))
-    fitting = [
-        dataclasses.replace(case, images=dict.fromkeys(channels, next(iter(files[case.name]))))
-        for case in cohort.cases
-        if counts[case.name] == len(channels)
-    ]
-    odd = [name for name, count in counts.items() if count != len(channels)]
-    warnings = cohort.warnings
-    if odd:
-        warnings = (*warnings, _other_count(odd, counts[odd[0]], channels))
-    return dataclasses.replace(cohort, cases=fitting, channels=channels, warnings=warnings)
-
-
-def _other_count(odd: list[str], found: int, channels: Sequence[str]) -> str:
-    cases = "case is" if len(odd) == 1 else "cases are"
-    return (
-        f"{len(odd)} {cases} left out, because the file holds {found} images and the data set has "
-        f"{len(channels)} ({', '.join(channels)}): {listed(odd)}."
-    )
-
-
-def _differences(cases: Sequence[Case], read: Read) -> Iterator[str]:
-    """Yield what is said of cases whose files do not share a grid."""
-    for case in cases:
-        paths = [Path(path) for path in dict.fromkeys(case.images.values())]
-        others = [(path, "image") for path in paths[1:]]
-        others += [(case.label, "label")] if case.label is not None else []
-        first = read(paths[0]) if others else None
-        for path, kind in others:
-            other = read(path)
-            how = _difference(first.grid, other.grid) if first and other else None
-            if how is not None:
-                shown, image = _shown(path, case), _shown(paths[0], case)
-                yield (
-                    f"The {kind} {shown} is on another grid than the image {image}: {how}. "
-                    "It cannot be used until it is resampled to the image or replaced."
-                )
-                break
-
-
-def _shown(path: Path, case: Case) -> str:
-    """Return a file's name, with its folder where cases may have files of the same name."""
-    return path.name if case.name in path.name else f"{path.parent.name}/{path.name}"
-
-
-def _difference(first: Grid, other: Grid) -> str | None:
-    is_equal = first.shape_dhw == other.shape_dhw and np.array_equal(first.affine, other.affine)
-    return None if is_equal else first.difference(other)
+def _of_recipe(recipe: Recipe) -> Header | None:
+    if recipe.drawn_on is not None:
+        place = read_header(recipe.drawn_on) if recipe.series is None else None
+    elif len(recipe.files) == 1 and recipe.series is None:
+        place = read_header(recipe.files[0])
+    else:
+        place = None
+    if place is None or recipe.classes or recipe.regions or recipe.drawn_on is not None:
+        place = Header(place.grid, 1) if place else None
+    if recipe.grid is not None:
+        return Header(recipe.grid, place.channels if place else 1)
+    return place
 
 
 def _is_nifti2(start: bytes) -> bool:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from napari_attnseg.cohort.ledger import ProjectError
-from napari_attnseg.cohort.paths import real_path
 from napari_attnseg.io import VolumeError, read_volume
+from napari_attnseg.io.paths import real_path
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from napari_attnseg.cohort.case import Cohort
-from napari_attnseg.cohort.headers import checked
+from napari_attnseg.cohort.grids import checked
 from napari_attnseg.io import known_suffixes
 from napari_attnseg.registry import Registry
 

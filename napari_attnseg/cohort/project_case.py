@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_attnseg.cohort.case import listed
-from napari_attnseg.cohort.paths import real_path
+from napari_attnseg.io.paths import real_path
 
 LABEL_SUFFIX = ".nii.gz"
 
