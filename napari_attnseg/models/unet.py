@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,10 +16,10 @@ from napari_attnseg.models.contract import (
     Criterion,
     LayerGrid,
     MakeAttention,
-    ModelError,
     ModelOutput,
     SegmentationModel,
 )
+from napari_attnseg.models.levels import kernels_of, level_name, product, strides_of
 
 
 @dataclass(frozen=True)
@@ -104,12 +102,12 @@ class UNet(SegmentationModel):
     def __init__(
         self, config: ModelConfig, options: UNetOptions, make_attention: MakeAttention
     ) -> None:
-        strides = _strides(options, config.dims)
-        multiple = tuple(math.prod(axis) for axis in zip(*strides, strict=True))
-        super().__init__(config, size_multiple=cast("Size", multiple))
+        levels = len(options.widths)
+        strides = strides_of(options.strides, levels, config.dims)
+        super().__init__(config, size_multiple=product(strides))
         self.options = options
         self.strides = strides
-        self.kernels = _kernels(options, config.dims)
+        self.kernels = kernels_of(options.kernels, levels, config.dims)
         self.depth = len(options.widths) - 1
         self.downs, self.joins = nn.ModuleDict(), nn.ModuleDict()
         self._build_encoder(make_attention)
@@ -237,34 +235,4 @@ class UNet(SegmentationModel):
         return heads
 
     def _encoder_name(self, level: int) -> str:
-        return "bottleneck" if level == self.depth else f"encoder{level}"
-
-
-def _strides(options: UNetOptions, dims: int) -> list[Size]:
-    """Return the step into each level, the first being one voxel."""
-    levels = len(options.widths)
-    steps = options.strides or ((1, 1, 1), *[(2, 2, 2)] * (levels - 1))
-    strides = _each_level("strides", steps, levels, dims)
-    if strides[0] != (1, 1, 1):
-        raise ModelError(f"The first of strides is {strides[0]}; it must be (1, 1, 1).")
-    return strides
-
-
-def _kernels(options: UNetOptions, dims: int) -> list[Size]:
-    """Return the kernel of each level."""
-    levels = len(options.widths)
-    kernels = _each_level("kernels", options.kernels or [(3, 3, 3)] * levels, levels, dims)
-    if any(size % 2 == 0 for kernel in kernels for size in kernel):
-        raise ModelError(f"kernels is {kernels}; each size must be odd.")
-    return kernels
-
-
-def _each_level(name: str, values: Sequence[Any], levels: int, dims: int) -> list[Size]:
-    if levels < 2 or len(values) != levels:
-        raise ModelError(
-            f"There are {levels} widths and {len(values)} {name}; give at least two widths, and "
-            f"one of {name} for each."
-        )
-    if any(len(value) != 3 or min(value) < 1 for value in values):
-        raise ModelError(f"{name} is {values}; each needs three positive numbers, for D, H and W.")
-    return [(value[0] if dims == 3 else 1, value[1], value[2]) for value in values]
+        return level_name(level, self.depth)

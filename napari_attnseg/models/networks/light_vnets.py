@@ -1,0 +1,31 @@
+"""Light V-Nets with one attention module, as compared by Zhang et al. 2022 (PANet)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari_attnseg.config import ModelConfig
+from napari_attnseg.models.networks import NETWORKS, Network
+
+BLOCKS = ("encoder", "bottleneck", "decoder")
+
+
+def _config(attention: str, **options: Any) -> ModelConfig:
+    return ModelConfig(
+        backbone="vnet",
+        attention=attention,
+        sites=BLOCKS,
+        dims=3,
+        in_channels=1,
+        out_channels=11,
+        preset="light",
+        attention_options=options,
+    )
+
+
+NETWORKS.register("cSE-VNet")(
+    Network(
+        "Light V-Net with channel SE at the end of each block",
+        _config("se", reduction=8, bias=True),
+    )
+)
