@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QMainWindow, QMessageBox
 from napari_attnseg.gui.thread import WindowThread
 from napari_attnseg.gui.viewer.calm import CalmScrolling
 from napari_attnseg.gui.viewer.case_layers import CaseLayers
+from napari_attnseg.gui.viewer.map_layers import MapLayers
 from napari_attnseg.gui.viewer.place import Place
 from napari_attnseg.gui.viewer.planes import Planes
 from napari_attnseg.session import OpenCase, Session
@@ -34,6 +35,7 @@ class Bench(QObject):
         self.thread_ = WindowThread()
         self.session = Session(self.thread_.deliver, runner)
         self.layers = CaseLayers(viewer)
+        self.maps = MapLayers(viewer, self.layers)
         self.planes = Planes(viewer)
         self.place = Place(viewer)
         self.shown = "mask"
@@ -135,7 +137,9 @@ class Bench(QObject):
             self.layers.remove()
 
     def _show_case(self, case: OpenCase) -> None:
+        self.maps.side.stop()
         self.layers.show_case(case, self.session.cases.classes)
+        self.maps.use_case(case)
         self.planes.show("axial")
         for axis, size in enumerate(case.image.shape_dhw):
             self.layers.go_to_slice(axis, size // 2)
@@ -144,7 +148,7 @@ class Bench(QObject):
 
     def _show_map(self, view: object) -> None:
         try:
-            self.layers.show_map(view)  # type: ignore[arg-type]
+            self.maps.show(view)  # type: ignore[arg-type]
         except ValueError as error:
             self.session.say(str(error))
 

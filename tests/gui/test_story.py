@@ -99,7 +99,7 @@ def test_a_person_opens_trains_segments_corrects_learns_explains_and_evaluates(
     explain = workbench.panel("Explain")
     wait(lambda: explain.show_button.isEnabled())
     explain.show_button.click()
-    wait(lambda: not explain.caption.isHidden() or not explain.reason.isHidden())
+    wait(lambda: not explain.shown.caption.isHidden() or not explain.shown.reason.isHidden())
     wait(lambda: explain.attention_button.isEnabled())
     explain.attention_button.click()
     wait(lambda: bool(explain.rows))

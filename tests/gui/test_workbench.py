@@ -194,7 +194,7 @@ def test_the_drawing_has_the_levels_of_the_built_network(opened: Workbench) -> N
 
 def test_losses_and_methods_are_those_that_the_child_tells(opened: Workbench, runner: Any) -> None:
     loss = opened.panel("Train").settings.fields["loss"]
-    method = opened.panel("Explain").method
+    method = opened.panel("Explain").asking.method
 
     names = [[menu.itemData(n) for n in range(menu.count())] for menu in (loss, method)]
     assert names == [["dice-ce", "odd-loss"], ["hires-cam", "odd-cam"]]
@@ -363,7 +363,7 @@ def test_a_map_lies_in_its_own_cells_over_the_image(
     for cell in ((0, 0, 0), (4, 5, 6)):
         shown = opened.bench.viewer.layers[0].world_to_data(layer.data_to_world(cell))
         assert np.allclose(image.grid.world(np.array(shown)), grid.world(np.array(cell)))
-    assert "-1 … 3" in opened.panel("Explain").caption.text()
+    assert "-1 … 3" in opened.panel("Explain").shown.caption.text()
 
 
 def test_where_there_is_no_map_a_sentence_says_so(
@@ -374,9 +374,10 @@ def test_where_there_is_no_map_a_sentence_says_so(
     panel = opened.panel("Explain")
     panel.show_button.click()
     runner.last("explain").send("map", path=None, info={"class": 1, "method": "hires-cam"})
-    qtbot.waitUntil(lambda: not panel.reason.isHidden())
+    qtbot.waitUntil(lambda: not panel.shown.reason.isHidden())
 
-    assert panel.reason.text() == "Nothing was predicted as anterior, so there is no map for it."
+    sentence = "Nothing was predicted as anterior, so there is no map for it."
+    assert panel.shown.reason.text() == sentence
 
 
 def test_channel_attention_is_a_strip_and_never_painted_on_anatomy(

@@ -18,13 +18,11 @@ from napari_attnseg.gui.viewer.facts import (
     label_values_on,
 )
 from napari_attnseg.gui.viewer.layer_store import LayerStore, role_of
-from napari_attnseg.gui.viewer.maps import inside, map_colormap, map_limits
+from napari_attnseg.gui.viewer.maps import map_colormap, map_limits
 from napari_attnseg.session import OpenCase
-from napari_attnseg.session.explanations import MapView
 from napari_attnseg.session.predictions import PredictionView
 from napari_attnseg.volume import Volume, display_place
 
-MAP_OPACITY = 0.5
 LABEL_OPACITY = 0.6
 PREDICTION_OPACITY = 0.55
 OUTLINE = 1
@@ -112,24 +110,6 @@ class CaseLayers:
         """Draw the labels as outlines, so that what lies below can be compared with them."""
         if self.labels is not None:
             self.labels.contour = OUTLINE
-
-    def show_map(self, view: MapView) -> Image | None:
-        """Show a map in its own cells over the image; masks become outlines over it."""
-        if view.volume is None or self.case is None or view.case != self.case.name:
-            self._store.remove(self._store.of("map"))
-            return None
-        volume = inside(view.volume, self.case.image.grid)
-        is_signed = view.is_signed and bool((view.volume.data < 0).any())
-        attributes = self._scalar_attributes(volume, is_signed=is_signed)
-        attributes["contrast_limits"] = map_limits(view.volume, is_signed=is_signed)
-        attributes["name"] = view.title
-        attributes["metadata"] = self._metadata("map", view.volume, view.run.id)
-        layer = self._store.put(Image, volume.data[0], attributes, "map")
-        layer.opacity, layer.visible, layer.interpolation2d = MAP_OPACITY, True, "linear"
-        for mask in self._store.of("prediction"):
-            mask.contour = OUTLINE
-        self.outline_labels()
-        return layer
 
     def has(self, *roles: str) -> bool:
         """Whether the case has layers of these roles."""

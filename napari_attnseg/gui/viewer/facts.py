@@ -16,7 +16,19 @@ from napari_attnseg.volume import Grid, Volume, display_scale
 KEY = "attnseg"
 """Where a layer's metadata holds its `LayerFacts`."""
 
-ROLES = ("image", "uncertainty", "map", "probability", "prediction", "labels")
+ROLES = (
+    "compared",
+    "image",
+    "uncertainty",
+    "map",
+    "probability",
+    "prediction",
+    "labels",
+    "errors",
+    "region",
+    "box",
+    "mark",
+)
 """Kinds of our layers, from the lowest to the highest in the viewer."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from napari.utils.colormaps import Colormap
 
+from napari_attnseg.session.maps import MapView
 from napari_attnseg.volume import Grid, Volume
 
 SIGNED = Colormap(
@@ -33,6 +34,34 @@ UNSIGNED = Colormap(
     display_name="inferno, clear at its foot",
 )
 """Inferno, whose lightness grows evenly, with a clear foot."""
+
+
+UNUSED = Colormap(
+    [[0.2, 0.2, 0.2, 0.0], [0.75, 0.75, 0.75, 0.8]],
+    name="attnseg unused",
+    display_name="grey: hardly used by the network",
+)
+"""For weights that the network computes and hardly uses."""
+
+TOP_SHARE = 99.9
+"""Percentile of a map's values that is drawn brightest, so that one cell cannot dim the rest."""
+
+
+def view_signed(view: MapView) -> bool:
+    """Return whether a map has values on both sides of zero that mean opposite things."""
+    return view.is_signed and view.volume is not None and bool((view.volume.data < 0).any())
+
+
+def view_limits(view: MapView) -> tuple[float, float]:
+    """Return display limits: a gate's bounds, symmetric about zero if signed, else from zero."""
+    if view.bounds is not None:
+        return view.bounds
+    if view.volume is None:
+        return 0.0, 1.0
+    finite = view.volume.data[np.isfinite(view.volume.data)]
+    sizes = np.abs(finite) if finite.size else np.ones(1)
+    top = float(np.percentile(sizes, TOP_SHARE, method="higher")) or float(sizes.max()) or 1.0
+    return (-top, top) if view_signed(view) else (0.0, top)
 
 
 def map_limits(volume: Volume, *, is_signed: bool) -> tuple[float, float]:

@@ -4,59 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qtpy.QtCore import QRectF, QSize, Qt
-from qtpy.QtGui import QColor, QPainter, QPaintEvent
-from qtpy.QtWidgets import QSizePolicy, QWidget
+import numpy as np
 
-# Five anchors of viridis, which eyes of every kind read as growing.
-_VIRIDIS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
+from napari_attnseg.gui.widgets.cells import Cells
 
 
-class Strip(QWidget):
-    """One cell a value, coloured over fixed limits.
+class Strip(Cells):
+    """One cell a channel, in their order or from the strongest to the weakest.
 
     Args:
-        values: What to show.
+        values: What to show, or a row of them for each branch.
         limits: Values of the darkest and the brightest colour.
+        rows: Names of the branches, where there are several.
     """
 
-    def __init__(self, values: Sequence[float], limits: tuple[float, float] = (0.0, 1.0)) -> None:
-        super().__init__()
-        self.values, self.limits = tuple(values), limits
-        self.setFixedHeight(16)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setMouseTracking(True)
+    def __init__(
+        self,
+        values: Sequence[float] | Sequence[Sequence[float]],
+        limits: tuple[float, float] = (0.0, 1.0),
+        rows: Sequence[str] = (),
+    ) -> None:
+        table = np.atleast_2d(np.asarray(values, dtype=float))
+        self._rows = tuple(rows)
+        self.order = np.arange(table.shape[1])
+        self._unsorted = table
+        super().__init__(table, limits, self._say, 16 if table.shape[0] == 1 else 12)
 
-    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        """Return a width that fits a narrow panel."""
-        return QSize(150, 16)
+    def sort(self, is_sorted: bool) -> None:
+        """Order the channels by their weight, the strongest first, or as the network has them."""
+        first = self._unsorted[0]
+        self.order = np.argsort(-first, kind="stable") if is_sorted else np.arange(len(first))
+        self.chosen = None
+        self.set_values(self._unsorted[:, self.order])
 
-    def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802 - Qt's name
-        """Draw the cells."""
-        if not self.values:
-            return
-        painter = QPainter(self)
-        painter.setPen(Qt.PenStyle.NoPen)
-        width = self.width() / len(self.values)
-        for index, value in enumerate(self.values):
-            painter.setBrush(strip_colour(value, self.limits))
-            painter.drawRect(QRectF(index * width, 0, max(1.0, width), self.height()))
+    def channel(self, column: int) -> int:
+        """Return the network's number of the channel that stands in a column."""
+        return int(self.order[column])
 
-    def event(self, event: object) -> bool:
-        """Say the value under the cursor."""
-        if self.values and event.type() == event.Type.ToolTip:  # type: ignore[attr-defined]
-            x = event.pos().x()  # type: ignore[attr-defined]
-            index = min(len(self.values) - 1, int(x * len(self.values) / max(1, self.width())))
-            self.setToolTip(f"channel {index}: {self.values[index]:.3f}")
-        return bool(super().event(event))  # type: ignore[arg-type]
+    def _say(self, row: int, column: int, value: float) -> str:
+        branch = f"{self._rows[row]}, " if row < len(self._rows) else ""
+        return f"{branch}channel {self.channel(column)}: {value:.3f}"
 
 
-def strip_colour(value: float, limits: tuple[float, float]) -> QColor:
-    """Return the colour of a value between limits."""
-    low, high = limits
-    place = min(1.0, max(0.0, (value - low) / (high - low or 1.0))) * (len(_VIRIDIS) - 1)
-    index = min(int(place), len(_VIRIDIS) - 2)
-    part = place - index
-    first, second = _VIRIDIS[index], _VIRIDIS[index + 1]
-    r, g, b = (round(a + (c - a) * part) for a, c in zip(first, second, strict=True))
-    return QColor(r, g, b)
+def strip_limits(values: Sequence[float]) -> tuple[float, float]:
+    """Return 0 to 1 for gates, else the range of the values, so that a gate is not exaggerated."""
+    found = [one for one in values if np.isfinite(one)] or [0.0, 1.0]
+    low, high = min(found), max(found)
+    return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
