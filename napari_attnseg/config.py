@@ -92,6 +92,7 @@ class TrainConfig(Config):
     loss: str = setting("dice-ce", help="Loss function")
     minutes: float | None = setting(None, help="Wall time of steps and validations", minimum=0.01)
     epochs: int | None = setting(None, help="Passes over the training cases", minimum=1)
+    steps: int | None = setting(None, help="Optimiser steps in all", minimum=1)
     seed: int = setting(0, help="Seed of weights, sampling and augmentation", minimum=0)
     device: str = setting("auto", help="auto, cpu, cuda, cuda:1 or mps")
     precision: str = setting(

@@ -13,7 +13,17 @@ from typing import Annotated, Any
 import typer
 
 from napari_attnseg import __version__
-from napari_attnseg.cli import demo, evaluate, explain, files, machine, predict, project, train
+from napari_attnseg.cli import (
+    compare,
+    demo,
+    evaluate,
+    explain,
+    files,
+    machine,
+    predict,
+    project,
+    train,
+)
 from napari_attnseg.cli.app import app, note
 from napari_attnseg.config import ConfigError
 from napari_attnseg.jobs import explain_error
@@ -21,7 +31,7 @@ from napari_attnseg.jobs.sentences import UNEXPECTED
 from napari_attnseg.registry import UnknownPartError
 from napari_attnseg.threads import sharing_processor
 
-COMMAND_MODULES = (demo, machine, project, train, predict, explain, evaluate, files)
+COMMAND_MODULES = (demo, machine, project, train, predict, explain, evaluate, compare, files)
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import copy
 import json
 import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from napari_attnseg.cohort.content_check import fault_of
 from napari_attnseg.io import atomic_write
 from napari_attnseg.io.json_words import why_not_json
+from napari_attnseg.io.locking import try_to_lock
 
 FILE = "project.json"
 LOCK = ".project.lock"
@@ -84,12 +84,11 @@ class Ledger:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        # The lock is the system's own: it ends with its process, however that ends.
         with told_plainly(self.path):
             file = (self.folder / LOCK).open("a+b")
         with file:
             until = time.monotonic() + PATIENCE_SECONDS
-            while not _try_to_lock(file):
+            while not try_to_lock(file):
                 if time.monotonic() > until:
                     raise ProjectError(
                         f"Another program keeps {str(self.folder)!r} locked; close it and try "
@@ -152,27 +151,3 @@ def _damaged(path: Path, fault: str) -> ProjectError:
         f"{str(path)!r} is damaged: {fault}. Restore it from a copy; the labels and runs beside "
         "it are untouched."
     )
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_to_lock(file: IO[bytes]) -> bool:
-        file.seek(0)
-        try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-else:
-    import errno
-    import fcntl
-
-    def _try_to_lock(file: IO[bytes]) -> bool:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            # A file system without locks is better used without than not at all.
-            return error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
-        return True

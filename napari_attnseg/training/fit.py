@@ -40,6 +40,8 @@ from napari_attnseg.training.task import FitTask
 from napari_attnseg.training.validation import MOST_CASES, exact_dice, some_of
 
 DEFAULT_MINUTES = 10.0
+LENGTHS = ("minutes", "epochs", "steps")
+"""Settings that say how long a training lasts; one is enough."""
 MUCH_SMALLER = 0.75
 """Part of what is usual below which a case's size is told."""
 
@@ -117,7 +119,7 @@ def _fit(
 
 
 def _with_a_length(task: FitTask) -> FitTask:
-    if task.train.minutes is not None or task.train.epochs is not None:
+    if any(getattr(task.train, name) is not None for name in LENGTHS):
         return task
     train = task.train.replace(minutes=DEFAULT_MINUTES)
     return FitTask(**{**vars(task), "train": train})

@@ -225,7 +225,8 @@ class Training:
             return False
         every = train.validate_every
         if every is None and train.minutes is None:
-            every = max(1, (train.epochs or 1) // VALIDATIONS)
+            epochs = train.epochs or (train.steps or 1) // progress.steps_per_epoch
+            every = max(1, epochs // VALIDATIONS)
         if every is not None:
             return progress.is_epoch_end and progress.epoch % every == 0
         waited = progress.elapsed_seconds - progress.validated_seconds

@@ -22,8 +22,8 @@ class Schedule:
     Args:
         peak_rate: Highest learning rate.
         kind: ``"cosine"`` or ``"poly"`` (power 0.9).
-        total_steps: Steps, if counted in epochs.
-        total_seconds: Wall time, if counted in minutes; with both, the first to end ends it.
+        total_steps: Steps, if counted in epochs or steps.
+        total_seconds: Wall time, if counted in minutes; of several, the first to end ends it.
     """
 
     peak_rate: float
@@ -34,9 +34,10 @@ class Schedule:
     @classmethod
     def of(cls, train: TrainConfig, *, peak_rate: float, steps_per_epoch: int) -> Schedule:
         """Return the schedule that the settings ask for."""
-        steps = None if train.epochs is None else train.epochs * steps_per_epoch
+        passes = None if train.epochs is None else train.epochs * steps_per_epoch
+        counts = [count for count in (passes, train.steps) if count is not None]
         seconds = None if train.minutes is None else train.minutes * 60
-        return cls(peak_rate, train.schedule, steps, seconds)
+        return cls(peak_rate, train.schedule, min(counts, default=None), seconds)
 
     def progress(self, step: int, elapsed_seconds: float) -> float:
         """Return the part that is done, 0 to 1, before the given step (from 0) is made."""

@@ -19,7 +19,7 @@ from napari_attnseg.models.backbones import BACKBONES
 from napari_attnseg.preprocessing import Plan, make_plan
 from napari_attnseg.preprocessing.fingerprint import Fingerprint, fingerprint
 from napari_attnseg.training.cases import TrainingCase, TrainingError, naming
-from napari_attnseg.training.fit import ShouldStop, fit, never
+from napari_attnseg.training.fit import LENGTHS, ShouldStop, fit, never
 from napari_attnseg.training.folder import RESUME
 from napari_attnseg.training.learner import parameters_of, peak_rate_of
 from napari_attnseg.training.reports import ProgressReport, Report, RunResult, WarningReport
@@ -40,6 +40,7 @@ def train_project(
             `ModelConfig` and `TrainConfig`, ``plan`` overrides of `Plan`. ``from`` is a run to
             fine-tune (id or folder), and ``learn_from`` the cases that are new to it. ``resume``
             is a run to resume, True for the latest that can be; then all else is taken from it.
+            ``run_dir`` is the run's folder, by default the project's next one.
         should_stop: Asked after every step.
 
     Raises:
@@ -59,6 +60,8 @@ def train_project(
     yield from _left_out(project)
     if settings.get("resume"):
         return (yield from fit(task, should_stop))
+    run_dir = Path(settings.get("run_dir") or project.new_run_dir())
+    task = dataclasses.replace(task, run_dir=run_dir)
     return (yield from _fit_in_new_folder(project, task, should_stop))
 
 
@@ -66,7 +69,6 @@ def _fit_in_new_folder(
     project: Project, task: FitTask, should_stop: ShouldStop
 ) -> Generator[Report, None, RunResult]:
     """Fit in a folder of its own, which is removed again if nothing comes of it."""
-    task = dataclasses.replace(task, run_dir=Path(project.new_run_dir()))
     try:
         result = yield from fit(task, should_stop)
     finally:
@@ -94,7 +96,7 @@ def fine_tuning_task(project: Project, settings: Mapping[str, Any]) -> FitTask:
     for name in learn_from:
         project.require_learnable(name)
     train = _asked(settings, "train", project)
-    if train.get("minutes") is None and train.get("epochs") is None:
+    if all(train.get(name) is None for name in LENGTHS):
         train["minutes"] = FINE_TUNING_MINUTES
     config = TrainConfig.from_dict(train)
     start = _start(project, settings["from"], config.device)
