@@ -192,7 +192,7 @@ def test_the_order_of_channel_and_slice_attention_matters() -> None:
 def test_the_descriptor_gives_a_gradient_unless_it_is_detached() -> None:
     grads = {}
     for detach in (False, True):
-        module = made("pam", detach_descriptor=detach)
+        module = made("pam", detach_descriptor=detach, reduction=1)
         module(volume()).sum().backward()
         grads[detach] = module.slices.excite.grad
 

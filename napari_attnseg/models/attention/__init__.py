@@ -18,10 +18,10 @@ of its place, 0 at full resolution, and the classes of the network, with the bac
 class AttentionModule(nn.Module):
     """Base of all attention modules: facts by which pairs are computed, and one way to call.
 
-    A subclass is built as ``(channels, *, dims=3, context_channels=None, **options)``, and is
-    also told what it asks for in `WIRING`; the first line of its docstring is its
-    tooltip. What can be seen passes through an
-    `napari_attnseg.models.recording.AttentionMap`.
+    A subclass is built as ``(channels, *, dims=3, context_channels=None, ...)``, each option a
+    keyword, and is also told what it asks for in `WIRING`; one that takes ``**options`` has those
+    of its base too. The first line of its docstring is its tooltip. What can be seen passes
+    through an `napari_attnseg.models.recording.AttentionMap`.
     """
 
     title: str = ""
@@ -59,9 +59,16 @@ class AttentionModule(nn.Module):
 
 
 def _keywords(cls: type) -> dict[str, Any]:
-    parameters = inspect.signature(cls).parameters.values()
-    named = (one for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY)
-    return {one.name: one.default for one in named}
+    found: dict[str, Any] = {}
+    for base in cls.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
+        named = (one for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY)
+        found |= {one.name: one.default for one in named if one.name not in found}
+        if all(one.kind is not inspect.Parameter.VAR_KEYWORD for one in parameters):
+            break
+    return found
 
 
 ATTENTION: Registry[type[AttentionModule]] = Registry(
