@@ -16,6 +16,7 @@ TRAILING = "More data follow the voxels; the header may claim too few."
 
 LARGEST_HEADER = 16 << 20
 MOST_AXES = 16
+_MOST_DIGITS = 40
 
 
 def lines_of(file: BinaryIO) -> Iterator[str]:
@@ -50,8 +51,11 @@ def whole_numbers(text: str, what: str, count: int | None = None) -> tuple[int, 
     Raises:
         HeaderError: If there are none, or not as many as there should be, or one is none.
     """
+    words = text.split()
+    if any(len(word) > _MOST_DIGITS for word in words):
+        raise _damaged(what, text)
     try:
-        numbers = tuple(int(word) for word in text.split())
+        numbers = tuple(int(word) for word in words)
     except ValueError as error:
         raise _damaged(what, text) from error
     return _counted(numbers, what, text, count)

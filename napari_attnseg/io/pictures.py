@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from napari_attnseg.io.format import VolumeError
+from napari_attnseg.io.isolation import DECODERS, DecoderCrashError
 
 _LARGEST_RATIO = 3000
 """No way of packing pictures shrinks further; LZW comes nearest."""
@@ -57,31 +58,35 @@ def read_pages(path: Path) -> tuple[list[np.ndarray], list[str]]:
 def _damage() -> tuple[type[Exception], ...]:
     """Return what decoders raise on damaged bytes, which is nearly anything."""
     import tifffile
-    from PIL import Image
 
     return (
         OSError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError, EOFError,
-        RuntimeError, SyntaxError, struct.error, zlib.error, Image.DecompressionBombError,
-        tifffile.TiffFileError,
+        RuntimeError, SyntaxError, struct.error, zlib.error, tifffile.TiffFileError,
     )  # fmt: skip
 
 
 def _read_picture(path: Path) -> tuple[np.ndarray, str]:
-    from PIL import Image
-
-    with Image.open(path) as image:
-        _require_size(path, image.width * image.height * 4)
-        # Only this compares the checksums of a PNG; the file must be opened anew after it.
-        image.verify()
-    if path.suffix.lower() == ".png" and _PNG_END not in path.read_bytes():
+    content = path.read_bytes()
+    largest = _ALLOWANCE + len(content) * _LARGEST_RATIO
+    request = {"decoder": "picture", "largest": largest, "modes": _MODES}
+    try:
+        facts, array = DECODERS.ask(request, content, len(content))
+    except DecoderCrashError:
+        raise VolumeError(
+            f"{path.name!r} is probably damaged: the decoder of pictures crashed on it; copy it "
+            "again from its source."
+        ) from None
+    if "error" in facts:
+        raise ValueError(facts["error"])
+    if "needed" in facts:
+        raise _too_large(path, facts["needed"])
+    if path.suffix.lower() == ".png" and _PNG_END not in content:
         raise VolumeError(f"{path.name!r} is cut off; copy it again from its source.")
-    with Image.open(path) as image:
-        if image.mode not in _MODES:
-            raise VolumeError(f"{path.name!r} holds {image.mode} colours; save it as grey values.")
-        if getattr(image, "n_frames", 1) > 1:
-            raise VolumeError(f"{path.name!r} is animated; save its frames one by one.")
-        array = np.array(image)
-        return array.astype(array.dtype.newbyteorder("="), copy=False), image.mode
+    if facts["frames"] > 1:
+        raise VolumeError(f"{path.name!r} is animated; save its frames one by one.")
+    if array is None:
+        raise VolumeError(f"{path.name!r} holds {facts['mode']} colours; save it as grey values.")
+    return array, facts["mode"]
 
 
 def _read_tiff(path: Path) -> list[tuple[np.ndarray, str]]:
@@ -159,7 +164,11 @@ def _plain(array: np.ndarray, path: Path, *, has_alpha: bool) -> np.ndarray:
 
 def _require_size(path: Path, needed: int) -> None:
     if needed > _ALLOWANCE + path.stat().st_size * _LARGEST_RATIO:
-        raise VolumeError(f"{path.name!r} claims {needed} bytes of voxels, more than it can hold.")
+        raise _too_large(path, needed)
+
+
+def _too_large(path: Path, needed: int) -> VolumeError:
+    return VolumeError(f"{path.name!r} claims {needed} bytes of voxels, more than it can hold.")
 
 
 def _short(error: Exception) -> str:

@@ -18,6 +18,12 @@ from napari_attnseg.axes import Size, Spacing
 SAME_GRID_TOLERANCE = 0.02
 """Two grids are one where no corner is further apart than this fraction of the smallest voxel."""
 
+SMALLEST_STEP = 1e-9
+"""mm; less lies between no two voxels, not even those of an electron microscope."""
+
+LARGEST_PLACE = 1e9
+"""mm; nothing lies further from the scanner."""
+
 
 class GridMismatchError(ValueError):
     """Two volumes that should share a grid do not; the message says by how much."""
@@ -46,6 +52,8 @@ class Grid:
         if affine.shape != (4, 4) or not np.isfinite(affine).all():
             raise ValueError("The affine must be 4x4 and finite; the header is damaged.")
         lengths = np.linalg.norm(affine[:3, :3], axis=0)
+        if lengths.min() < SMALLEST_STEP or np.abs(affine).max() > LARGEST_PLACE:
+            raise ValueError("The affine gives voxels no size that can be; the header is damaged.")
         # Relative to the axes, so that micrometres are as good as millimetres.
         if abs(np.linalg.det(affine[:3, :3])) <= 1e-6 * lengths.prod():
             raise ValueError("The affine gives voxels no volume; the header is damaged.")

@@ -1,4 +1,4 @@
-"""Decode compressed pixels with GDCM, which comes with SimpleITK.
+"""Decode compressed pixels with GDCM, which comes with SimpleITK, in a process of its own.
 
 GDCM gets a file made for it, with the compressed frame and the ten tags that it needs, so that no
 other tag can lead it astray, and the values come out as stored.
@@ -6,7 +6,7 @@ other tag can lead it astray, and the values come out as stored.
 
 from __future__ import annotations
 
-import tempfile
+import io
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import UID, SecondaryCaptureImageStorage
 
 from napari_attnseg.io.format import VolumeError
+from napari_attnseg.io.isolation import DECODERS, DecoderCrashError
 
 _KEPT = (
     "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
@@ -37,24 +38,27 @@ def decode(frame: bytes, header: pydicom.Dataset, syntax: UID, path: Path) -> np
     Raises:
         VolumeError: If it is damaged or compressed in a way that is not known.
     """
-    import SimpleITK
-
-    if int(header.Rows) * int(header.Columns) > len(frame) * LARGEST_RATIO:
+    pixels = int(header.Rows) * int(header.Columns)
+    if pixels > len(frame) * LARGEST_RATIO:
         raise VolumeError(
             f"{path.name!r} is damaged: its header promises {header.Rows} x {header.Columns} "
             f"pixels from {len(frame)} bytes."
         )
-    with tempfile.TemporaryDirectory(prefix="attnseg-") as folder:
-        alone = Path(folder) / "frame.dcm"
-        _file_of(frame, header, syntax).save_as(alone, enforce_file_format=True)
-        try:
-            image = SimpleITK.ReadImage(str(alone), imageIO="GDCMImageIO")
-        except RuntimeError:
-            raise VolumeError(
-                f"{path.name!r} cannot be decompressed: its pixels ({syntax.name}) are damaged or "
-                "of an unsupported kind. Export the series uncompressed."
-            ) from None
-    values = SimpleITK.GetArrayFromImage(image)
+    alone = io.BytesIO()
+    _file_of(frame, header, syntax).save_as(alone, enforce_file_format=True)
+    largest = pixels * max(int(header.BitsAllocated) // 8, 1)
+    try:
+        _, values = DECODERS.ask({"decoder": "dicom"}, alone.getvalue(), largest)
+    except DecoderCrashError:
+        raise VolumeError(
+            f"{path.name!r} is probably damaged: the decoder of its pixels ({syntax.name}) "
+            "crashed. Copy it again from its source, or export the series uncompressed."
+        ) from None
+    if values is None or values.size != values.shape[-1] * values.shape[-2]:
+        raise VolumeError(
+            f"{path.name!r} cannot be decompressed: its pixels ({syntax.name}) are damaged or "
+            "of an unsupported kind. Export the series uncompressed."
+        )
     return _typed(values.reshape(values.shape[-2:]), header)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from napari_attnseg.io.format import VolumeError
 _DAMAGE = (
     AttributeError, AssertionError, BytesLengthException, EOFError, IndexError, InvalidDicomError,
     KeyError, LookupError, NotImplementedError, OverflowError, RecursionError, struct.error,
-    TypeError, ValueError,
+    TypeError, ValueError, zlib.error,
 )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ PIXEL_TAGS = (
     "FloatPixelData", "DoubleFloatPixelData",
 )  # fmt: skip
 
+_LARGEST_SHIFT = 2.0**53
 _FLOATS = {"FloatPixelData": "f4", "DoubleFloatPixelData": "f8"}
 
 
@@ -39,11 +40,17 @@ def read_slices(frames: Sequence[Frame]) -> np.ndarray:
     if (slopes == 1).all() and (intercepts == 0).all():
         return stored
     whole = (slopes == 1).all() and (intercepts == np.rint(intercepts)).all()
-    if whole and stored.dtype.kind in "iu":
+    if whole and np.abs(intercepts).max() < _LARGEST_SHIFT and stored.dtype.kind in "iu":
         return _shifted(stored, intercepts)
     out = np.empty(stored.shape, dtype=np.float32)
     for at, (slope, intercept) in enumerate(zip(slopes, intercepts, strict=True)):
-        out[at] = stored[at] * np.float64(slope) + np.float64(intercept)
+        with np.errstate(over="ignore", invalid="ignore"):
+            out[at] = stored[at] * slope + intercept
+        if stored.dtype.kind in "iu" and not np.isfinite(out[at]).all():
+            raise VolumeError(
+                f"{frames[at].path.name!r} is damaged: its values are scaled by {slope:g}, beyond "
+                "what a voxel holds."
+            )
     return out
 
 

@@ -60,7 +60,7 @@ def read_segmentation(path: Path, source: Series | None = None) -> Volume:
         raise VolumeError(f"{path.name!r} does not say how large its pixels are.")
     pixels = _masks(path, dataset, read_frames(path), len(planes))
     grid, at = own_places(planes, spacing, distance, (pixels.shape[1], pixels.shape[2]), path)
-    data = _merged(planes, pixels, at, grid, values)
+    data = _merged(planes, pixels, at, grid, values, path)
     names = () if len(data) == 1 else tuple(classes[values[one]] for one in sorted(values))
     found = source or _source_beside(path, wanted)
     extra: dict[str, object] = {"format": "DICOM SEG", "warnings": ()}
@@ -155,6 +155,7 @@ def _merged(
     at: Sequence[int],
     grid: Grid,
     values: dict[int, int],
+    path: Path,
 ) -> np.ndarray:
     """Return the planes as one map of values, or as a channel a segment where they overlap."""
     dtype = smallest_type(max(values.values(), default=1))
@@ -162,12 +163,29 @@ def _merged(
     table = np.zeros(max([*values, int(pixels.max())]) + 1, dtype=dtype)
     for number, value in values.items():
         table[number] = value
+    _require_described(planes, pixels, values, path)
     for plane, mask, k in zip(planes, pixels, at, strict=True):
         added = table[mask] if plane.segment == 0 else mask * table[plane.segment]
         if (out[0, k][added > 0] > 0).any():
             return _apart(planes, pixels, at, grid, sorted(values))
         out[0, k] += added.astype(dtype)
     return out
+
+
+def _require_described(
+    planes: Sequence[Plane], pixels: np.ndarray, values: dict[int, int], path: Path
+) -> None:
+    """Refuse segments of which the file does not say what they are."""
+    numbers_in = {one.segment for one in planes} - {0}
+    maps = [mask for one, mask in zip(planes, pixels, strict=True) if one.segment == 0]
+    if maps:
+        numbers_in |= {int(one) for one in np.unique(np.stack(maps))} - {0}
+    unknown = sorted(numbers_in - set(values))
+    if unknown:
+        raise VolumeError(
+            f"{path.name!r} is damaged: it holds the segment {unknown[0]} and does not say what "
+            "that is."
+        )
 
 
 def _apart(

@@ -128,8 +128,9 @@ def places(found: Sequence[Series], folder: Path) -> list[Path]:
 
 def is_directory_file(path: Path) -> bool:
     """Return whether a DICOM file is a DICOMDIR, whatever its name."""
-    meta = read_tags(path, ("SOPClassUID",))
-    return str(meta.file_meta.get("MediaStorageSOPClassUID", "")) == DIRECTORY_CLASS
+    with damage_named(path):
+        meta = read_tags(path, ("SOPClassUID",)).file_meta
+        return str(meta.get("MediaStorageSOPClassUID", "")) == DIRECTORY_CLASS
 
 
 def _key(header: Header) -> tuple[str, ...]:
