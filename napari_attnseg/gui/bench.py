@@ -19,6 +19,7 @@ from napari_attnseg.session import OpenCase, Session
 from napari_attnseg.session.work import Runner
 
 KEEP, STOP, STAY = "Keep training in the background", "Stop and keep", "Go back"
+LOSE = "Close without them"
 
 
 class Bench(QObject):
@@ -113,7 +114,23 @@ class Bench(QObject):
         clicked = box.clickedButton()
         return clicked.text() if clicked is not None else STAY
 
+    def ask_about_labels(self, reason: str) -> str:
+        """Ask what to do with labels that cannot be saved as the window closes."""
+        box = QMessageBox(self._window)
+        box.setWindowTitle("Labels are not saved")
+        cases = ", ".join(self.session.cases.unsaved)
+        box.setText(f"The labels of {cases} could not be saved: {reason}")
+        for name in (STAY, LOSE):
+            box.addButton(name, QMessageBox.ButtonRole.ActionRole)
+        box.exec()
+        clicked = box.clickedButton()
+        return clicked.text() if clicked is not None else STAY
+
     def _may_close(self) -> bool:
+        self.save_draft()
+        problem = self.session.cases.save_now()
+        if problem is not None and self.ask_about_labels(problem.text) == STAY:
+            return False
         if not self.session.training.is_running:
             return True
         answer = self.ask_about_training()
@@ -123,6 +140,7 @@ class Bench(QObject):
 
     def _connect(self) -> None:
         self.session.cases.case_opened.connect(self._show_case)
+        self.session.cases.not_saved.connect(self._not_saved)
         self.session.cases.project_opened.connect(self._project_opened)
         self.session.predictions.ready.connect(
             lambda view: self.layers.show_prediction(view, self.shown)
@@ -143,8 +161,14 @@ class Bench(QObject):
         self.planes.show("axial")
         for axis, size in enumerate(case.image.shape_dhw):
             self.layers.go_to_slice(axis, size // 2)
+        self._not_saved(*(name for name in self.session.cases.unsaved if name == case.name))
         for warning in case.warnings:
             self.session.say(warning)
+
+    def _not_saved(self, *names: str) -> None:
+        """Labels that have not reached the disk count as changed, so that leaving saves again."""
+        if self.layers.case is not None and self.layers.case.name in names:
+            self.layers.is_changed = True
 
     def _show_map(self, view: object) -> None:
         try:

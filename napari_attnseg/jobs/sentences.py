@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 _LONGEST = 600
 _CHECK_PATH = "Check the path and its permissions."
-_RESUME = "Resume the run: it continues from its last checkpoint."
+_RESUME = "Resume the run, or start it again if it had not yet saved a checkpoint."
 _AGAIN = "Start it again; what was already written is kept."
 
 UNEXPECTED = "Its details help to report it."

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,43 +12,16 @@ from psygnal import Signal
 
 from napari_attnseg.session import files
 from napari_attnseg.session.background import Background
-from napari_attnseg.session.display import display_window, showable
 from napari_attnseg.session.files import CaseRow, Worklist
-from napari_attnseg.volume import Volume, require_same_grid
+from napari_attnseg.session.open_case import OpenCase, label_volume, read_case
+from napari_attnseg.session.problem import Problem, problem_of
+from napari_attnseg.volume import Volume
 
 if TYPE_CHECKING:
     from napari_attnseg.cohort.project import Project
 
 STATUSES = ("unlabelled", "draft", "corrected", "approved")
 SYMBOLS = {"unlabelled": "○", "draft": "◐", "corrected": "●", "approved": "✓"}
-
-
-@dataclass(frozen=True)
-class OpenCase:
-    """A case whose volumes have been read.
-
-    Args:
-        name: The case.
-        images: Channel name and volume, in the project's order.
-        label: The user's label, or the one that came with the case, or None.
-        status: Status in the worklist.
-        set: ``train``, ``val``, ``test`` or None while it has no label.
-        windows: Darkest and brightest intensity to show of each image.
-        warnings: What is odd about it, in sentences.
-    """
-
-    name: str
-    images: tuple[tuple[str, Volume], ...]
-    label: Volume | None
-    status: str
-    set: str | None
-    windows: dict[str, tuple[float, float]] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def image(self) -> Volume:
-        """The first image, whose grid labels are saved on."""
-        return self.images[0][1]
 
 
 class CaseDesk:
@@ -59,6 +32,7 @@ class CaseDesk:
     case_opening = Signal(str)
     case_opened = Signal(object)
     saved = Signal(str, str)
+    not_saved = Signal(str)
 
     def __init__(self, background: Background, say: Any) -> None:
         self._background = background
@@ -69,6 +43,12 @@ class CaseDesk:
         self.run_id: str | None = None
         self.is_opening = False
         self._news: list[str] | None = None
+        self._unsaved: dict[str, tuple[Project, Volume, str]] = {}
+
+    @property
+    def unsaved(self) -> tuple[str, ...]:
+        """The cases whose labels have not reached the disk yet; their labels are kept here."""
+        return tuple(self._unsaved)
 
     @property
     def rows(self) -> tuple[CaseRow, ...]:
@@ -137,11 +117,29 @@ class CaseDesk:
         if project is None:
             return
         volume = label_volume(case, labels, self.classes)
+        kept = self._unsaved[case.name] = (project, volume, status)
+
+        def save() -> None:
+            project.save_label(case.name, volume, status)
+            if self._unsaved.get(case.name) is kept:
+                del self._unsaved[case.name]
+
         self._background.run(
             f"saving the labels of {case.name}",
-            lambda: project.save_label(case.name, volume, status),
+            save,
             lambda _: self._saved(case.name, status),
+            lambda problem: self._save_failed(case.name, problem),
         )
+
+    def save_now(self) -> Problem | None:
+        """Save at once what has not reached the disk, as the window closes; what fails is kept."""
+        for name, (project, volume, status) in list(self._unsaved.items()):
+            try:
+                project.save_label(name, volume, status)
+            except (OSError, ValueError) as error:
+                return problem_of(error, f"saving the labels of {name}")
+            self._unsaved.pop(name, None)
+        return None
 
     def set_status(self, name: str, status: str) -> None:
         """Write a case's status into the worklist."""
@@ -171,8 +169,16 @@ class CaseDesk:
 
     def _opened(self, case: OpenCase) -> None:
         self.is_opening = False
-        self.case = case
-        self.case_opened.emit(case)
+        self.case = self._with_unsaved(case)
+        self.case_opened.emit(self.case)
+
+    def _with_unsaved(self, case: OpenCase) -> OpenCase:
+        """Return a case with the labels that could not be saved, instead of older ones."""
+        kept = self._unsaved.get(case.name)
+        if kept is None or kept[0] is not self.project:
+            return case
+        said = f"The labels of {case.name} are not on the disk yet: they could not be saved."
+        return replace(case, label=kept[1], warnings=(*case.warnings, said))
 
     def _not_opened(self, problem: Any) -> None:
         self.is_opening = False
@@ -184,6 +190,11 @@ class CaseDesk:
             self._say(news(worklist, self._news))
             self._news = None
         self.rows_changed.emit()
+
+    def _save_failed(self, name: str, problem: Problem) -> None:
+        step = f"The labels of {name} are kept in this window; mend that and save them again."
+        self.not_saved.emit(name)
+        self._background.report(replace(problem, text=f"{problem.text} {step}"))
 
     def _saved(self, name: str, status: str) -> None:
         self._say(f"Saved labels of {name} as {status} just now.")
@@ -197,65 +208,3 @@ def news(worklist: Worklist, warnings: Sequence[str]) -> str:
     text = f"Opened {worklist.name}: {number} case{'' if number == 1 else 's'}."
     more = f" And {len(warnings) - 2} more warnings." if len(warnings) > 2 else ""
     return " ".join([text, *warnings[:2]]) + more
-
-
-def read_case(project: Project, name: str) -> OpenCase:
-    """Read a case's images and label.
-
-    Raises:
-        GridMismatchError: If the label is on another grid than the image.
-    """
-    from napari_attnseg.io import read_volume
-
-    case = project.case(name)
-    images, warnings = _read_images(case.images)
-    source = getattr(case, "draft", None) or case.label
-    label = None
-    if source is not None:
-        label = read_volume(source, labels=True)
-        require_same_grid(images[0][1].grid, label.grid, names=("image", "label"))
-    windows = {channel: display_window(volume) for channel, volume in images}
-    return OpenCase(name, tuple(images), label, case.status, case.set, windows, tuple(warnings))
-
-
-def label_volume(case: OpenCase, labels: np.ndarray, classes: dict[int, str]) -> Volume:
-    """Return label values on the grid of the case's image, in the smallest unsigned type."""
-    kind = np.min_scalar_type(int(labels.max(initial=0)))
-    data = np.ascontiguousarray(labels, dtype=kind)
-    like = case.image if case.label is None else case.label
-    return like.on_grid(data, classes=classes)
-
-
-def _read_images(
-    paths: Mapping[str, str | Path],
-) -> tuple[list[tuple[str, Volume]], list[str]]:
-    """Read every channel; channels that name the same file are that file's channels in turn."""
-    from napari_attnseg.io import read_volume
-
-    images: list[tuple[str, Volume]] = []
-    warnings = []
-    read = {path: read_volume(path) for path in dict.fromkeys(map(str, paths.values()))}
-    taken = dict.fromkeys(read, 0)
-    for channel, path in paths.items():
-        volume = read[str(path)]
-        at, taken[str(path)] = taken[str(path)], taken[str(path)] + 1
-        is_alone = list(map(str, paths.values())).count(str(path)) == 1
-        images += _channels(channel, volume) if is_alone else [(channel, _channel(volume, at))]
-    for index, (channel, volume) in enumerate(images[1:], start=1):
-        how = images[0][1].grid.difference(volume.grid)
-        if how is not None:
-            warnings.append(f"{channel} is on another grid than {images[0][0]}: {how}.")
-            images[index] = (channel, showable(volume, images[0][1].grid))
-    return images, warnings
-
-
-def _channels(name: str, volume: Volume) -> list[tuple[str, Volume]]:
-    channels = volume.data.shape[0]
-    if channels == 1:
-        return [(name, volume)]
-    names = volume.channels or tuple(f"{name} {n + 1}" for n in range(channels))
-    return [(one, _channel(volume, n)) for n, one in enumerate(names)]
-
-
-def _channel(volume: Volume, index: int) -> Volume:
-    return volume.on_grid(volume.data[index])
