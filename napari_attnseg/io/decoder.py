@@ -55,7 +55,7 @@ def decode_picture(request: dict[str, Any], content: bytes) -> Answer:
         # Only this compares the checksums of a PNG; the file must be opened anew after it.
         image.verify()
     with Image.open(io.BytesIO(content)) as image:
-        facts = {"mode": image.mode, "frames": getattr(image, "n_frames", 1)}
+        facts: dict[str, Any] = {"mode": image.mode, "frames": getattr(image, "n_frames", 1)}
         if facts["frames"] > 1 or image.mode not in request["modes"]:
             return facts, b""
         array = np.array(image)
