@@ -141,6 +141,8 @@ def linear_part(module: nn.Module) -> nn.Module | None:
         mean: Any = nn.AvgPool3d if isinstance(module, nn.MaxPool3d) else nn.AvgPool2d
         facts = (module.kernel_size, module.stride, module.padding, module.ceil_mode)
         return mean(*facts, count_include_pad=False)
+    if isinstance(module, (nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)):
+        return nn.Identity()  # the mean of a whole map has no place of its own
     if isinstance(module, AttentionModule):
         return Identity()
     return None
@@ -177,6 +179,7 @@ def answers(pair: Pair, image: Volume, plan: Any) -> dict[str, np.ndarray]:
     with torch.no_grad():
         model(torch.from_numpy(seen).double()[:, None])
     means = {name: tensor.mean(dim=1).numpy() for name, tensor in kept.items()}
+    means.setdefault("encoder0", seen)  # where no encoder works at full resolution
     return {name: one / one[3] for name, one in means.items()}
 
 
@@ -184,7 +187,9 @@ def some_layers(pair: Pair, model: SegmentationModel) -> list[str]:
     """Return a layer before the decoder and one of it; all pairs together have them all."""
     decoder = [name for name in model.layer_names if name.startswith("decoder")]
     before = [name for name in model.layer_names if name not in decoder]
-    return [pair.choose(before, "before"), pair.choose(decoder, "decoder")]
+    return [
+        pair.choose(one, salt) for one, salt in ((before, "before"), (decoder, "decoder")) if one
+    ]
 
 
 def furthest(image: Volume, volume: Volume, network: Grid, truth: np.ndarray) -> float:
