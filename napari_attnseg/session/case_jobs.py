@@ -50,6 +50,15 @@ class CaseJobs:
         files = {key: str(path) for key, path in project.case(case.name).images.items()}
         return {"name": case.name, "images": files}
 
+    def reference(self) -> Path | None:
+        """Return the file of the open case's label, or None."""
+        project, case = self.cases.project, self.cases.case
+        if project is None or case is None:
+            return None
+        found = project.case(case.name)
+        source = getattr(found, "draft", None) or found.label
+        return None if source is None else Path(source)
+
     def folder(self, run: RunInfo, weights: str = "best") -> Path:
         """Return where a run's maps are written.
 

@@ -198,7 +198,8 @@ class ExplanationDesk:
     def _explain(
         self, target: TargetChoice, settings: dict[str, Any], region: Path | None
     ) -> None:
-        asked = {**target_settings(target, region), **settings, "attention": False}
+        asked = target_settings(target, region, self._jobs.reference())
+        asked = {**asked, **settings, "attention": False}
         self.comparison.remember_target(asked)
         self._start("map", "explain", asked, "Explaining")
 

@@ -133,9 +133,10 @@ def target_words(target: Mapping[str, Any], name: str, classes: Mapping[int, str
     """Return what was explained, such as ``anterior, this part, 843 voxels``."""
     kind = str(target.get("kind", "class"))
     words = TARGETS.get(kind, kind)
-    other = target.get("against", target.get("other"))
-    if kind == "contrast" and other is not None:
-        words = f"rather than {classes.get(int(other), 'background')}"
+    other = target.get("versus")
+    if other is not None:
+        rather = f"rather than {classes.get(int(other), 'background')}"
+        words = rather if kind == "contrast" else f"{words}, {rather}"
     voxels = target.get("voxels")
     return f"{name} ({words})" if voxels is None else f"{name} ({words}, {voxels} voxels)"
 

@@ -33,14 +33,14 @@ class TargetChoice:
     Args:
         value: Class value.
         kind: One of `KINDS`.
-        against: The class it is asked against, for ``contrast``.
+        versus: The class it is asked versus, for ``contrast``.
         at_ras: The clicked place in RAS mm, for ``component`` and ``voxel``.
         region: Where it was drawn, boolean ``(D, H, W)`` on the image's grid, for ``region``.
     """
 
     value: int
     kind: str = "class"
-    against: int | None = None
+    versus: int | None = None
     at_ras: tuple[float, float, float] | None = None
     region: np.ndarray | None = None
 
@@ -52,8 +52,10 @@ class TargetChoice:
             return "Click in the image first, at the place you ask about."
         if self.kind == "region" and self.region is None:
             return "Draw the region first: press Draw and paint over the image."
-        if self.kind == "contrast" and self.against is None:
+        if self.kind == "contrast" and self.versus is None:
             return "Choose the class to compare with."
+        if self.kind == "contrast" and self.versus == self.value:
+            return "A class cannot be compared with itself; choose another one."
         if self.kind in ERRORS and not has_label:
             return "Errors are known only where the case has a label."
         return ""
@@ -71,15 +73,25 @@ def write_region(case: OpenCase, region: np.ndarray, folder: Path) -> Path:
     return write_volume(folder / f"{case.name}_region.nii.gz", region_volume(case, region))
 
 
-def target_settings(target: TargetChoice, region: Path | None) -> dict[str, Any]:
-    """Return a target as the job ``explain`` wants it."""
+def target_settings(
+    target: TargetChoice, region: Path | None, reference: str | Path | None
+) -> dict[str, Any]:
+    """Return a target as the job ``explain`` wants it.
+
+    Args:
+        target: What is asked about.
+        region: File of the drawn region, if one was drawn.
+        reference: File of the case's label, if it has one.
+    """
     if target.kind == "class":
         return {"target": target.value}
     found: dict[str, Any] = {"class": target.value, "kind": target.kind}
     if target.at_ras is not None:
         found["at"] = list(target.at_ras)
-    if target.against is not None:
-        found["against"] = target.against
+    if target.versus is not None:
+        found["versus"] = target.versus
     if region is not None:
         found["region"] = str(region)
+    if target.kind in ERRORS and reference is not None:
+        found["reference"] = str(reference)
     return {"target": found}

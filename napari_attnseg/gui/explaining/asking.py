@@ -37,7 +37,7 @@ class Asking(QWidget):
     def __init__(self, bench: Bench, picker: Picker) -> None:
         super().__init__()
         self.bench, self.session, self.picker = bench, bench.session, picker
-        self.classes, self.against = QComboBox(), QComboBox()
+        self.classes, self.versus = QComboBox(), QComboBox()
         self.kind = Choice(self._kind_chosen)
         self.method = Choice(lambda name: self.refresh())
         self.layer = Choice(lambda name: self.refresh())
@@ -63,11 +63,11 @@ class Asking(QWidget):
         if kind in CLICKED and self.voxel is not None and case is not None:
             x, y, z = (float(mm) for mm in case.image.grid.world(np.array(self.voxel)))
             at = (x, y, z)
-        other = self.against.currentData() if kind == "contrast" else None
+        other = self.versus.currentData() if kind == "contrast" else None
         return TargetChoice(
             value=int(self.classes.currentData() or 0),
             kind=kind,
-            against=None if other is None else int(other),
+            versus=None if other is None else int(other),
             at_ras=at,
             region=self.bench.maps.extras.region() if kind == "region" else None,
         )
@@ -101,7 +101,7 @@ class Asking(QWidget):
         entries = [(DEFAULT, "the default layer", "The method's own choice of a layer")]
         entries += [(name, title, name) for name, title in explanations.layers()]
         self.layer.set_entries(entries)
-        has_layer = bool(facts.get("needs_layer", True))
+        has_layer = facts.get("space", "layer") == "layer"
         allow(
             self.layer,
             "" if has_layer else "This method looks at the image itself, not at a layer.",
@@ -121,7 +121,7 @@ class Asking(QWidget):
             grid.addWidget(widget, row, 1)
         grid.setColumnStretch(1, 1)
         buttons = QHBoxLayout()
-        for one in (self.pick, self.draw, self.clear, self.against):
+        for one in (self.pick, self.draw, self.clear, self.versus):
             buttons.addWidget(one)
         buttons.addWidget(self.note, 1)
         grid.addLayout(buttons, 4, 0, 1, 2)
@@ -138,14 +138,14 @@ class Asking(QWidget):
         if known == list(classes):
             return
         colours = class_colours(classes)
-        for menu in (self.classes, self.against):
+        for menu in (self.classes, self.versus):
             menu.blockSignals(True)
             menu.clear()
             for value, name in classes.items():
                 menu.addItem(colour_icon(colours[value]), name, value)
             menu.blockSignals(False)
-        self.against.addItem("background", 0)
-        self.against.setCurrentIndex(self.against.count() - 1)
+        self.versus.addItem("background", 0)
+        self.versus.setCurrentIndex(self.versus.count() - 1)
 
     def _refresh_kind(self) -> None:
         kind = str(self.kind.currentData())
@@ -161,7 +161,7 @@ class Asking(QWidget):
         self.pick.setVisible(kind in CLICKED)
         self.draw.setVisible(kind == "region")
         self.clear.setVisible(kind == "region" and self.bench.maps.extras.has_region())
-        self.against.setVisible(kind == "contrast")
+        self.versus.setVisible(kind == "contrast")
         text = NOTES.get(kind, "")
         if kind in CLICKED and self.voxel is not None:
             text = f"At slice {self.voxel[0]}, row {self.voxel[1]}, column {self.voxel[2]}."

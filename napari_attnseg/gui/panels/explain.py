@@ -103,12 +103,13 @@ class ExplainPanel(Panel):
         if reason:
             self.session.say(reason)
             return
-        self.session.explanations.explain(
-            target,
-            str(self.asking.method.currentData()),
-            self.asking.chosen_layer(),
-            self.asking.options.values(),
-        )
+        try:
+            options = self.asking.options.values()
+        except ValueError as error:
+            self.session.say(str(error))
+            return
+        method = str(self.asking.method.currentData())
+        self.session.explanations.explain(target, method, self.asking.chosen_layer(), options)
 
     def _refresh(self) -> None:
         self.asking.refresh()

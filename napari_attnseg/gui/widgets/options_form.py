@@ -13,11 +13,13 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
     QLabel,
+    QLineEdit,
     QSlider,
     QSpinBox,
     QWidget,
 )
 
+MOST = 10**6
 MOST_STEPS = 200
 """Range of whole numbers up to which a slider is easier than a field."""
 
@@ -51,7 +53,11 @@ class OptionsForm(QWidget):
         self.setVisible(bool(facts))
 
     def values(self) -> dict[str, Any]:
-        """Return the options that differ from their defaults."""
+        """Return the options that differ from their defaults.
+
+        Raises:
+            ValueError: If something other than a number stands where one is wanted.
+        """
         found = {name: option_value(widget) for name, widget in self.fields.items()}
         return {
             name: value
@@ -81,6 +87,33 @@ class Slide(QWidget):
         row.addWidget(self.label)
 
 
+class Written(QLineEdit):
+    """A field that may stay empty, for an option that can decide for itself.
+
+    Args:
+        kind: Name of the type that is wanted.
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self._kind = kind
+
+    def value(self) -> Any:
+        """Return what was written; None where nothing was.
+
+        Raises:
+            ValueError: If a number is wanted and something else was written.
+        """
+        text = self.text().strip()
+        if not text or self._kind not in ("int", "float"):
+            return text or None
+        try:
+            return int(text) if self._kind == "int" else float(text)
+        except ValueError:
+            wanted = "a whole number" if self._kind == "int" else "a number"
+            raise ValueError(f"{text!r} was written where {wanted} is wanted.") from None
+
+
 def options_by_name(options: Any) -> dict[str, dict[str, Any]]:
     """Return facts by name, whichever of the two forms they came in."""
     if isinstance(options, Mapping):
@@ -106,19 +139,25 @@ def option_widget(about: Mapping[str, Any]) -> QWidget:
         box = QCheckBox()
         box.setChecked(default)
         return box
+    kind = str(about.get("type") or type(default).__name__)
     low, high = about.get("minimum"), about.get("maximum")
-    if isinstance(default, int):
+    if kind == "int" and default is not None:
         if low is not None and high is not None and high - low <= MOST_STEPS:
-            return Slide(int(low), int(high), default)
+            return Slide(int(low), int(high), int(default))
         spin = QSpinBox()
-        spin.setRange(int(low if low is not None else -(10**6)), int(high or 10**6))
-        spin.setValue(default)
+        spin.setRange(int(low if low is not None else -MOST), int(high or MOST))
+        spin.setValue(int(default))
         return spin
-    field = QDoubleSpinBox()
-    field.setDecimals(3)
-    field.setRange(float(low if low is not None else -1e6), float(high if high else 1e6))
-    field.setValue(float(default or 0.0))
-    return field
+    if kind == "float" and default is not None:
+        field = QDoubleSpinBox()
+        field.setDecimals(3)
+        field.setRange(float(low if low is not None else -MOST), float(high if high else MOST))
+        field.setValue(float(default))
+        return field
+    line = Written(kind)
+    line.setText("" if default is None else str(default))
+    line.setPlaceholderText("automatic")
+    return line
 
 
 def option_value(widget: QWidget) -> Any:
@@ -129,5 +168,7 @@ def option_value(widget: QWidget) -> Any:
         return widget.currentData()
     if isinstance(widget, QCheckBox):
         return widget.isChecked()
+    if isinstance(widget, Written):
+        return widget.value()
     assert isinstance(widget, (QSpinBox, QDoubleSpinBox))
     return widget.value()
