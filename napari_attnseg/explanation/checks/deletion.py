@@ -1,0 +1,20 @@
+"""Deletion (Petsiuk et al., 2018, arXiv:1806.07421), for a segmented region."""
+
+from __future__ import annotations
+
+from napari_attnseg.explanation.measure import MEASURES, CheckedMap, Measure, Result, Work
+from napari_attnseg.explanation.replace import replacement, replacement_windows
+
+
+@MEASURES.register("deletion")
+class Deletion(Measure):
+    """How fast certainty falls when what the map marks is blurred away, first things first."""
+
+    title = "Take away (deletion)"
+    better = "lower"
+
+    def windows(self, checked: CheckedMap) -> int:
+        return replacement_windows(checked)
+
+    def steps(self, checked: CheckedMap) -> Work[Result]:
+        return (yield from replacement(checked, is_insertion=False))

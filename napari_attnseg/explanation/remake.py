@@ -1,0 +1,44 @@
+"""Make a map once more, of another network, another input, or another region."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from torch import Tensor
+
+from napari_attnseg.explanation.contract import METHODS
+from napari_attnseg.explanation.heat import Heat
+from napari_attnseg.explanation.measure import Remake, Work
+from napari_attnseg.explanation.prepared import Prepared
+from napari_attnseg.explanation.stitch import RawMap, Stitcher, stitched_map
+from napari_attnseg.explanation.target import Target
+from napari_attnseg.models import SegmentationModel
+
+
+def remake_of(prepared: Prepared, info: Mapping[str, Any], target: Target) -> tuple[Remake, int]:
+    """Return what makes a map again, and how often that runs the network.
+
+    Args:
+        prepared: The case.
+        info: Record of the map: its method and layer.
+        target: Whose logits are looked at.
+    """
+    method, layer = METHODS[str(info["method"])], str(info["layer"])
+
+    def stitcher(model: SegmentationModel, x: Tensor, region: Tensor) -> Stitcher:
+        return Stitcher(
+            model, x, prepared.plan, layer, Target(region, target.coefficients, target.kind)
+        )
+
+    def remake(model: SegmentationModel, x: Tensor, region: Tensor) -> Work[Heat]:
+        steps = stitched_map(stitcher(model, x, region), method())
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                raw = cast("RawMap", end.value)
+                return Heat(raw.values.numpy(), raw.stride, raw.offset)
+            yield
+
+    return remake, len(stitcher(prepared.run.model, prepared.x, target.region).starts())
