@@ -10,6 +10,7 @@ import typer
 from napari_attnseg.cli.app import Device, Json, Overwrite, app, print_json, print_line
 from napari_attnseg.cli.engine import run_job
 from napari_attnseg.cli.inputs import bind_input, chosen_weights, find_run, run_facts
+from napari_attnseg.cli.targets import class_value, part_of_class
 from napari_attnseg.jobs.inputs import JobError
 
 
@@ -20,11 +21,33 @@ def explain(  # noqa: PLR0913 - each option of the command is an argument
         str | None, typer.Argument(metavar="INPUT", help="A file or a case folder.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the maps.")] = None,
-    method: Annotated[str | None, typer.Option(help="hires-cam (default), grad-cam.")] = None,
+    method: Annotated[str | None, typer.Option(help="hires-cam by default; see --list.")] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", metavar="NAME=VALUE", help="Of the method; see --list."),
+    ] = None,
     target: Annotated[
         str | None, typer.Option("--class", metavar="CLASS", help="Value or name.")
     ] = None,
-    layer: Annotated[str | None, typer.Option(help="See --list; the deepest by default.")] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="X,Y,Z", help="Only the voxel at a place in RAS mm."),
+    ] = None,
+    component: Annotated[
+        str | None,
+        typer.Option(metavar="N|X,Y,Z", help="Only the N-th largest part, or that at a place."),
+    ] = None,
+    region: Annotated[
+        Path | None, typer.Option(help="Only a region: a mask on the image's grid.")
+    ] = None,
+    versus: Annotated[
+        str | None, typer.Option(metavar="CLASS", help="Why this class rather than another.")
+    ] = None,
+    errors: Annotated[
+        str | None, typer.Option(metavar="fp|fn", help="What was invented, or missed.")
+    ] = None,
+    reference: Annotated[Path | None, typer.Option(help="Labels, for --errors.")] = None,
+    layer: Annotated[str | None, typer.Option(help="See --list for the default.")] = None,
     attention: Annotated[
         bool, typer.Option("--attention", help="Record what attention modules do.")
     ] = False,
@@ -44,15 +67,21 @@ def explain(  # noqa: PLR0913 - each option of the command is an argument
         raise typer.BadParameter("INPUT and --out are needed, unless there is --list")
     facts = run_facts(folder)
     # Attention alone needs no class; asking for a method or a layer means a map of one.
-    wants_map = not attention or any(one is not None for one in (target, method, layer))
+    parts = (at, component, region, versus, errors)
+    asked = (target, method, layer, option, *parts)
+    wants_map = not attention or any(one is not None for one in asked)
+    about = part_of_class(at, component, region, errors, reference)
+    if versus is not None:
+        about = {"kind": "contrast", **about, "versus": class_value(versus, facts)}
     settings = {
         "run": str(folder),
         "weights": chosen_weights(run),
         "input": bind_input(case, facts.get("channels") or []),
         "out": str(out),
-        "target": _class_value(target, facts) if wants_map else None,
+        "target": {"class": class_value(target, facts), **about} if wants_map else None,
         "method": method,
         "layer": layer,
+        "options": _options(option or []),
         "attention": attention,
         "settings": {"device": device},
         "overwrite": overwrite,
@@ -72,18 +101,12 @@ def explain(  # noqa: PLR0913 - each option of the command is an argument
         raise JobError("Stopped before the maps were complete.")
 
 
-def _class_value(text: str | None, facts: dict[str, Any]) -> int:
-    """Return the value of a class given by value or name; the first class by default."""
-    classes = {int(value): str(name) for value, name in (facts.get("classes") or {}).items()}
-    if text is None:
-        return min(classes, default=1)
-    if text.lstrip("-").isdigit():
-        return int(text)
-    named = [value for value, name in classes.items() if name.casefold() == text.casefold()]
-    if not named:
-        known = ", ".join(f"{value} = {name}" for value, name in classes.items())
-        raise JobError(f"The run has no class {text!r}; its classes are {known}.")
-    return named[0]
+def _options(given: list[str]) -> dict[str, str]:
+    pairs = [one.partition("=") for one in given]
+    for name, sign, _ in pairs:
+        if not sign:
+            raise typer.BadParameter(f"--option needs NAME=VALUE, not {name!r}")
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _print_maps(maps: list[dict[str, Any]]) -> None:
@@ -100,18 +123,22 @@ def _print_maps(maps: list[dict[str, Any]]) -> None:
 
 
 def _list(folder: Path, *, as_json: bool) -> None:
-    from napari_attnseg.explanation import list_layers, list_methods
+    from napari_attnseg.explanation import describe_methods, list_layers, list_methods
     from napari_attnseg.inference import load_run
 
     run = load_run(folder)
     layers = [one.to_dict() for one in list_layers(run)]
     classes = {str(value): name for value, name in run.classes.items()}
     if as_json:
-        print_json({"methods": list_methods(), "layers": layers, "classes": classes})
+        methods = list_methods()
+        details = {one["name"]: one for one in describe_methods()}
+        print_json({"methods": methods, "details": details, "layers": layers, "classes": classes})
         return
     print_line("methods")
-    for name, summary in list_methods().items():
-        print_line(f"  {name:12} {summary}")
+    for one in describe_methods():
+        print_line(f"  {one['name']:20} {one['summary']}")
+        for option in one["options"]:
+            print_line(f"    {option['name']}={option['default']}  {option['help']}")
     print_line("layers")
     for one in layers:
         cells = " x ".join(f"{mm:.3g}" for mm in one["stride_mm"])

@@ -9,12 +9,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from napari_attnseg.explanation.contract import ExplainError
+from napari_attnseg.explanation.error import ExplainError
 from napari_attnseg.inference.device import precision_context
 from napari_attnseg.models import SegmentationModel
 from napari_attnseg.models.grid import MoveBack
 
 Forward = Callable[[], Tensor]
+ForwardOf = Callable[[Tensor], Tensor]
 Score = Callable[[Tensor], Tensor]
 
 
@@ -90,6 +91,59 @@ def activations_only(forward: Forward, layer: nn.Module, *, device: torch.device
     raise ExplainError("This layer did not run in the forward pass; choose another.")
 
 
+def input_gradients(
+    forward: ForwardOf, x: Tensor, score: Score, *, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients of scores with the input, and the scores, both detached.
+
+    Args:
+        forward: From an input to the network's logits.
+        x: ``(n, C, d, h, w)``; the gradients have its shape.
+        score: From logits to the scores ``(n,)``, each of which depends on its sample only.
+        device: Of the network.
+    """
+    with torch.inference_mode(False), torch.enable_grad(), _exact(device):
+        leaf = x.clone().requires_grad_()
+        values = score(forward(leaf))
+        (gradient,) = torch.autograd.grad(values.sum(), leaf)
+    return gradient.detach(), values.detach().double().cpu()
+
+
+@contextmanager
+def changed_output(
+    layer: nn.Module, count: int, change: Callable[[Tensor, int], None]
+) -> Iterator[None]:
+    """Change what a layer gives for each of several equal windows in another way.
+
+    Args:
+        layer: A module that runs once in the network.
+        count: Windows in the batch.
+        change: Given the part of the output that belongs to a window, and its number in the
+            batch; changes it in place.
+    """
+
+    def alter(_: nn.Module, args: Any, output: Tensor) -> Tensor:
+        if not isinstance(output, Tensor):
+            raise ExplainError("This layer gives more than one tensor; choose another one.")
+        changed = output.clone()
+        for index, part in enumerate(changed.chunk(count)):
+            change(part, index)
+        return changed
+
+    handle = layer.register_forward_hook(alter)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def without_graph(device: torch.device) -> Iterator[None]:
+    """Run a network in float32 proper, for its values alone."""
+    with torch.inference_mode(False), torch.no_grad(), _exact(device):
+        yield
+
+
 @contextmanager
 def _exact(device: torch.device) -> Iterator[None]:
     """Compute in float32 proper: half precision loses gradients, and TF32 is no float32."""
@@ -107,19 +161,18 @@ def _exact(device: torch.device) -> Iterator[None]:
 
 
 def in_place(
-    model: SegmentationModel, layer: nn.Module, moves: Sequence[MoveBack], tensor: Tensor
+    model: SegmentationModel, layer: str, moves: Sequence[MoveBack], tensor: Tensor
 ) -> Tensor:
     """Return what a layer gave at the place of the image, where the network had moved that.
 
     Args:
         model: The network.
-        layer: Of it.
+        layer: Of it; other names are of modules that have no known place.
         moves: From `SegmentationModel.moves` around the forward pass.
         tensor: As the layer gave it.
     """
-    for name in model.layer_names:
-        if model.layer(name) is layer and moves:
-            return moves[-1](tensor, model.layers[name].grid)
+    if moves and layer in model.layers:
+        return moves[-1](tensor, model.layers[layer].grid)
     return tensor
 
 

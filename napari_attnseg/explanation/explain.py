@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
-
-import torch
-from torch import Tensor, nn
 
 from napari_attnseg import __version__
 from napari_attnseg.axes import Size
 from napari_attnseg.config import PredictConfig
-from napari_attnseg.explanation.capture import activations_and_gradients, as_logits, in_place
-from napari_attnseg.explanation.contract import METHODS, Capture, ExplainError
-from napari_attnseg.explanation.layers import DEFAULT_METHOD, check_layer, layer_remark
+from napari_attnseg.explanation.catalogue import DEFAULT_METHOD, make_method, option_tag
+from napari_attnseg.explanation.contract import INPUT, Method, NotSuitedError
+from napari_attnseg.explanation.freeze import freeze, name_of
+from napari_attnseg.explanation.spec import TargetSpec
 from napari_attnseg.explanation.stitch import RawMap, Stitcher, stitched_map
-from napari_attnseg.explanation.target import Target, masked_mean
 from napari_attnseg.inference import Run, WindowReport, sliding_window
 from napari_attnseg.inference.predict import (
     bind_channels,
@@ -25,23 +21,16 @@ from napari_attnseg.inference.predict import (
     on_device,
     precision_for,
 )
-from napari_attnseg.inference.sliding import (
-    ShouldStop,
-    device_of,
-    evaluating,
-    never,
-    strongest_class,
-    windows_for,
-)
-from napari_attnseg.models import SegmentationModel
-from napari_attnseg.models.grid import MoveBack
+from napari_attnseg.inference.sliding import ShouldStop, never, strongest_class, windows_for
 from napari_attnseg.preprocessing import preprocess, unlike
 from napari_attnseg.volume import Grid, Volume
+
+HALF = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """A class activation map and its record.
+    """A map and its record.
 
     Args:
         map: Raw, signed values in float32 on the layer's own grid, stored in the axis order of
@@ -59,27 +48,32 @@ class Explanation:
 def explain(
     run: Run,
     volume: Volume,
-    target: int = 1,
+    target: int | Mapping[str, Any] | TargetSpec = 1,
     method: str = DEFAULT_METHOD,
     layer: str | None = None,
+    options: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Explanation:
-    """Return where a class's segmentation comes from.
+    """Return where a segmentation, or a part of it, comes from.
 
     Args:
         run: From `load_run`.
         volume: All images of a case.
-        target: Class value.
+        target: Class value, or what else is asked about: a `TargetSpec` or its JSON form.
         method: One of `METHODS`.
-        layer: One of the network's `layer_names`; None is the deepest.
+        layer: One of the network's `layer_names`; None is the default one.
+        options: Of the method, by name.
         settings: Fields of `PredictConfig`; the windows are those of a prediction with them.
 
     Raises:
-        ExplainError: If the method or the layer does not exist.
+        ExplainError: If the method, the layer, the target or an option does not exist.
+        GridMismatchError: If a region or reference is not on the image's grid.
         RunError: If the run has no such class.
         InputError: If the volume's channels are not those of the run.
     """
-    steps = explain_steps(run, volume, target, method, layer, settings=PredictConfig(**settings))
+    steps = explain_steps(
+        run, volume, target, method, layer, options=options, settings=PredictConfig(**settings)
+    )
     while True:
         try:
             next(steps)
@@ -87,25 +81,26 @@ def explain(
             return cast("Explanation", end.value)
 
 
-def explain_steps(
+def explain_steps(  # noqa: PLR0913 - each is a choice of the caller
     run: Run,
     volume: Volume,
-    target: int = 1,
+    target: int | Mapping[str, Any] | TargetSpec = 1,
     method: str = DEFAULT_METHOD,
     layer: str | None = None,
     *,
+    options: Mapping[str, Any] | None = None,
     settings: PredictConfig | None = None,
     should_stop: ShouldStop = never,
 ) -> Generator[WindowReport, None, Explanation | None]:
     """Yield after every window, and return what `explain` returns, or None if it was stopped."""
     settings = settings or PredictConfig()
-    layer = check_layer(run.model, layer)
-    how = METHODS[method]()
-    index = run.class_index(target)
+    spec, how = TargetSpec.of(target), make_method(method, options)
+    layer = how.layer_for(run.model, layer)
+    run.class_index(spec.value)
     image = bind_channels(run, volume)
     prepared = preprocess(image, run.plan)
     x = network_input(prepared)
-    facts = _facts(run, target, method, layer, prepared.grid)
+    facts = _facts(run, spec, how, layer, prepared.grid) | {"method": method}
     facts["warnings"] = list(unlike(image, run.plan))
     plan = windows_for(
         run.model, cast("Size", tuple(x.shape[2:])), run.plan.patch_size, settings.overlap
@@ -122,16 +117,22 @@ def explain_steps(
         logits = yield from _counted(segmenting, after=len(plan))
         if logits is None:
             return None
-        frozen = Target((strongest_class(logits) == index).cpu(), {index: 1.0})
+        frozen = freeze(run, spec, logits, image.grid)
+        labels = strongest_class(logits).cpu()
         del logits
         facts["target"] = frozen.to_dict()
         if not frozen.voxels:
-            return Explanation(None, {**facts, "map": None, "reason": _not_found(run, target)})
-        stitcher = Stitcher(run.model, x, plan, layer, frozen)
-        raw = yield from _counted(stitched_map(stitcher, how, should_stop), before=len(plan))
+            return Explanation(None, {**facts, "map": None, "reason": frozen.reason})
+        more: dict[str, Any] = {"spacing": prepared.grid.spacing_dhw, "labels": labels}
+        stitcher = Stitcher(run.model, x, plan, layer, frozen, **more)
+        painting = stitched_map(stitcher, how, should_stop)
+        try:
+            raw = yield from _counted(painting, before=len(plan))
+        except NotSuitedError as error:
+            return Explanation(None, {**facts, "map": None, "reason": str(error)})
     if raw is None:
         return None
-    return _placed(raw, prepared.grid, image.grid, facts)
+    return _placed(raw, prepared.grid, image.grid, {**facts, **_named(run, raw.facts)})
 
 
 Result = TypeVar("Result")
@@ -149,81 +150,23 @@ def _counted(
         yield WindowReport(before + report.done, before + report.total + after, report.text)
 
 
-def explain_tensor(
-    model: nn.Module,
-    x: Tensor,
-    mask: Tensor,
-    class_index: int | Sequence[int] = 1,
-    method: str = DEFAULT_METHOD,
-    layer: str | nn.Module | None = None,
-    *,
-    reduction: str = "mean",
-) -> Tensor:
-    """Return the raw, signed map of one window, ``(B, 1, d, h, w)``, on the layer's own grid.
-
-    Args:
-        model: Left as it was found; any network whose first output is the logits.
-        x: ``(B, C, D, H, W)``.
-        mask: Boolean, the region that is explained: ``(D, H, W)``, or one per sample.
-        class_index: Network channel, or one per sample.
-        method: One of `METHODS`.
-        layer: One of the network's `layer_names`, a dotted module name, or the module.
-        reduction: ``"mean"`` of the logits in the region, or their ``"sum"``.
-
-    Raises:
-        ExplainError: If the layer or the method does not exist, or the mask does not fit.
-    """
-    if reduction not in ("mean", "sum"):
-        raise ExplainError(f"The reduction is {reduction!r}; use mean or sum.")
-    how = METHODS[method]()
-    single = isinstance(class_index, int)
-    classes = (
-        [cast("int", class_index)] * len(x) if single else list(cast("Sequence", class_index))
-    )
-    device = device_of(model)
-    module = _module(model, layer)
-    ours = model if isinstance(model, SegmentationModel) else None
-    watched: AbstractContextManager[list[MoveBack]] = ours.moves() if ours else nullcontext([])
-    with evaluating(model), watched as moves:
-        activations, gradients = activations_and_gradients(
-            lambda: as_logits(model(x.to(device))),
-            module,
-            lambda logits: masked_mean(logits, mask, classes, reduction),
-            device=device,
-        )
-    if ours:
-        activations, gradients = (
-            ours.unfold(in_place(ours, module, moves, one), len(x))
-            for one in (activations, gradients)
-        )
-    weights = torch.ones((1, 1, 1), device=device)
-    return how.one_window(Capture(activations, gradients, weights))
+def map_tag(spec: TargetSpec, method: Method) -> str:
+    """Return what tells a map's file from that of the whole class with default options."""
+    return "_".join(one for one in (spec.tag, option_tag(method)) if one)
 
 
-def _module(model: nn.Module, layer: str | nn.Module | None) -> nn.Module:
-    if isinstance(layer, nn.Module):
-        return layer
-    names = [name for name, _ in model.named_children()]
-    if isinstance(model, SegmentationModel):
-        names = model.layer_names
-        if layer is None or layer in names:
-            return model.layer(check_layer(model, layer))
-    try:
-        return model.get_submodule(layer or "")
-    except AttributeError as error:
-        raise ExplainError(
-            f"There is no layer {layer!r} to explain; this network has {', '.join(names)}."
-        ) from error
-
-
-def _facts(run: Run, target: int, method: str, layer: str, grid: Grid) -> dict[str, Any]:
-    stride = run.model.layer_grid(layer, cast("Size", run.plan.patch_size)).stride_dhw
+def _facts(run: Run, spec: TargetSpec, how: Method, layer: str, grid: Grid) -> dict[str, Any]:
+    stride = (1.0, 1.0, 1.0)
+    if layer != INPUT:
+        stride = run.model.layer_grid(layer, cast("Size", run.plan.patch_size)).stride_dhw
     return {
-        "method": method,
+        "method_title": how.title,
+        "options": how.options.to_dict(),
         "layer": layer,
-        "layer_remark": layer_remark(layer),
-        "class": target,
-        "class_name": run.classes.get(target, "background"),
+        "layer_remark": how.layer_remark(layer),
+        "class": spec.value,
+        "class_name": name_of(run, spec.value),
+        "tag": map_tag(spec, how),
         "stride_dhw": list(stride),
         "stride_mm": [s * mm for s, mm in zip(stride, grid.spacing_dhw, strict=True)],
         "precision": "float32",
@@ -235,6 +178,18 @@ def _facts(run: Run, target: int, method: str, layer: str, grid: Grid) -> dict[s
         "remarks": [],
         "reason": None,
     }
+
+
+def _named(run: Run, facts: dict[str, Any]) -> dict[str, Any]:
+    """Return what a method found with the names of the run's classes and channels."""
+    found = dict(facts)
+    for row in found.get("regions", ()):
+        if "index" in row:
+            value = run.values[row.pop("index")]
+            row.update({"class": value, "name": name_of(run, value)})
+    for row, name in zip(found.get("modalities", ()), run.channels, strict=False):
+        row["name"] = name
+    return found
 
 
 def _placed(raw: RawMap, grid: Grid, image: Grid, facts: dict[str, Any]) -> Explanation:
@@ -251,7 +206,7 @@ def _placed(raw: RawMap, grid: Grid, image: Grid, facts: dict[str, Any]) -> Expl
         "degenerate": raw.is_degenerate,
         "gradient_ratio": raw.gradient_ratio,
         "positive_evidence": highest > 0,
-        "remarks": _remarks(raw, highest, facts),
+        "remarks": [*raw.remarks, *_remarks(raw, highest, facts)],
         "shape_dhw": list(placed.shape_dhw),
         "affine_ras": placed.affine.tolist(),
     }
@@ -259,22 +214,23 @@ def _placed(raw: RawMap, grid: Grid, image: Grid, facts: dict[str, Any]) -> Expl
 
 
 def _remarks(raw: RawMap, highest: float, facts: dict[str, Any]) -> list[str]:
-    remarks = []
+    remarks, share = [], facts["target"]["predicted_share"]
+    name, layer = facts["class_name"], facts["layer"]
+    where = "in the image" if layer == INPUT else f"at {layer}"
+    if share < HALF:
+        part = "none" if share == 0 else f"{share:.0%}"
+        remarks.append(
+            f"The network called {part} of this region {name}; the map shows what speaks for "
+            f"{name} there all the same."
+        )
     if raw.is_degenerate:
         remarks.append(
-            f"The gradient cancels out at {facts['layer']}, so this map is rounding noise; "
-            "choose another layer."
+            f"The gradient cancels out {where}, so this map is rounding noise; choose another "
+            "layer."
         )
     if highest <= 0:
         remarks.append(
-            f"No positive evidence: nothing at {facts['layer']} speaks for "
-            f"{facts['class_name']}; another layer or method may show it."
+            f"No positive evidence: nothing {where} speaks for {name}; another layer or method "
+            "may show it."
         )
     return remarks
-
-
-def _not_found(run: Run, target: int) -> str:
-    name = run.classes.get(target, "background")
-    return (
-        f"The network found no {name} (class {target}) in this volume, so there is no map of it."
-    )

@@ -12,10 +12,19 @@ from napari_attnseg.io import write_volume
 
 
 def map_files(
-    out: str | Path, stem: str, method: str, value: int, layer: str
+    out: str | Path, stem: str, method: str, value: int, layer: str, tag: str = ""
 ) -> tuple[Path, Path]:
-    """Return where the map of a class and its record are written."""
-    name = f"{stem}_{method}_{value}_{layer}"
+    """Return where the map of a class and its record are written.
+
+    Args:
+        out: Folder.
+        stem: Name of the explained case.
+        method: One of the methods.
+        value: Class value.
+        layer: Name of the layer.
+        tag: What tells this map from that of the whole class with default options.
+    """
+    name = f"{stem}_{method}_{value}_{layer}{f'_{tag}' if tag else ''}"
     return Path(out) / f"{name}.nii.gz", Path(out) / f"{name}.json"
 
 
@@ -29,6 +38,7 @@ def write_explanation(
 ) -> tuple[Path | None, Path]:
     """Write ``<stem>_<method>_<class value>_<layer>.nii.gz`` and a ``.json`` of the same name.
 
+    Targets other than the whole class, and options, add ``_<tag>`` to the name.
     Where there is no map, only the record is written, with ``"map": null`` and the reason.
 
     Args:
@@ -44,7 +54,7 @@ def write_explanation(
         ExplainError: If a file is there already.
     """
     info = explanation.info
-    file, record = map_files(out, stem, info["method"], info["class"], info["layer"])
+    file, record = map_files(out, stem, info["method"], info["class"], info["layer"], info["tag"])
     _check_free([record, file], overwrite)
     if explanation.map is None:
         file.unlink(missing_ok=True)  # of an earlier run, which this record would contradict

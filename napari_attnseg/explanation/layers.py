@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from napari_attnseg.axes import Size, Spacing
-from napari_attnseg.explanation.contract import METHODS, ExplainError
+from napari_attnseg.explanation.error import ExplainError
 from napari_attnseg.inference import Run
 from napari_attnseg.models import SegmentationModel
-
-DEFAULT_METHOD = "hires-cam"
 
 
 @dataclass(frozen=True)
@@ -52,12 +50,6 @@ def list_layers(run: Run) -> list[LayerChoice]:
         in_mm = cast("Spacing", tuple(s * mm for s, mm in zip(stride, spacing, strict=True)))
         choices.append(LayerChoice(name, stride, in_mm, layer_remark(name), name == chosen))
     return choices
-
-
-def list_methods() -> dict[str, str]:
-    """Return the methods by name, each with one sentence about it; the default comes first."""
-    names = sorted(METHODS, key=lambda name: (name != DEFAULT_METHOD, name))
-    return {name: (METHODS[name].__doc__ or "").strip().splitlines()[0] for name in names}
 
 
 def default_layer(model: SegmentationModel) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from napari_attnseg.explanation.contract import ExplainError
+from napari_attnseg.explanation.error import ExplainError
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,55 +20,57 @@ class Target:
         region: Boolean, ``(D, H, W)`` on the network's grid, fixed before explaining.
         coefficients: By network channel; ``{2: 1.0, 1: -1.0}`` asks why 2 rather than 1.
         kind: What the region is, in a word; goes into the record.
+        facts: What else the record says about it, JSON-ready.
+        reason: Where the region is empty, why, in a sentence.
     """
 
     region: Tensor
     coefficients: dict[int, float]
     kind: str = "class"
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    reason: str = ""
 
     @property
     def voxels(self) -> int:
         """Return how many voxels the region has."""
         return int(self.region.sum())
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, Any]:
         """Return what the record of a map says about its target."""
-        return {"kind": self.kind, "voxels": self.voxels, "reduction": "mean"}
+        return {"kind": self.kind, "voxels": self.voxels, "reduction": "mean", **self.facts}
 
     def score(self, logits: Tensor, weights: Tensor) -> Tensor:
-        """Return the part of the score that a window contributes.
+        """Return the parts of the score, ``(B,)``, that windows contribute.
 
         Args:
-            logits: ``(1, K, d, h, w)`` of the window.
-            weights: ``(d, h, w)``: at each voxel what the window counts for, 0 outside the region,
-                already divided by the number of voxels of the whole region.
+            logits: ``(B, K, d, h, w)`` of windows.
+            weights: ``(d, h, w)``, or one per window: at each voxel what the window counts for, 0
+                outside the region, already divided by the number of voxels of the whole region.
         """
-        terms = [c * (logits[0, index] * weights).sum() for index, c in self.coefficients.items()]
-        return torch.stack(terms).sum()
+        terms = [
+            c * (logits[:, index] * weights).flatten(1).sum(dim=1)
+            for index, c in self.coefficients.items()
+        ]
+        return torch.stack(terms).sum(dim=0)
 
 
-def masked_mean(logits: Tensor, mask: Tensor, classes: list[int], reduction: str) -> Tensor:
-    """Return the sum over a batch of one class's logits in a mask.
+def require_mask(mask: Tensor, x: Tensor) -> Tensor:
+    """Return a mask for each sample, boolean ``(B, *sizes)``.
 
     Args:
-        logits: ``(B, K, *sizes)``.
-        mask: Boolean, ``sizes``, with or without a batch and a channel axis.
-        classes: One index per sample.
-        reduction: ``"mean"`` over the voxels of each sample's mask, or ``"sum"``.
+        mask: ``sizes``, with or without a batch and a channel axis.
+        x: ``(B, C, *sizes)``.
 
     Raises:
         ExplainError: If the mask has another size, or is empty.
     """
-    sizes = logits.shape[2:]
+    sizes = x.shape[2:]
     if tuple(mask.shape[-len(sizes) :]) != tuple(sizes):
         raise ExplainError(
-            f"The mask has the sizes {tuple(mask.shape)}, but the logits have {tuple(sizes)}; "
+            f"The mask has the sizes {tuple(mask.shape)}, but the input has {tuple(sizes)}; "
             "give a mask of the input's size."
         )
-    flat = mask.to(logits.device).bool().reshape(-1, *sizes).expand(len(logits), *sizes)
-    counts = flat.flatten(1).sum(dim=1)
-    if not bool(counts.all()):
+    flat = mask.bool().reshape(-1, *sizes).expand(len(x), *sizes)
+    if not bool(flat.flatten(1).any(dim=1).all()):
         raise ExplainError("The mask is empty, so there is nothing to explain.")
-    chosen = torch.stack([logits[sample, index] for sample, index in enumerate(classes)])
-    totals = (chosen * flat).flatten(1).sum(dim=1)  # (B,)
-    return (totals / counts if reduction == "mean" else totals).sum()
+    return flat

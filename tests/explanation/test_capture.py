@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from napari_attnseg.config import ModelConfig
 from napari_attnseg.explanation import METHODS, ExplainError, explain_steps, explain_tensor
 from napari_attnseg.explanation.capture import activations_and_gradients, activations_only
-from napari_attnseg.explanation.contract import Capture, Method
+from napari_attnseg.explanation.contract import Capture, LocalMethod
 from napari_attnseg.models import SegmentationModel, build_model
 from napari_attnseg.volume import Volume
 
@@ -190,8 +190,10 @@ def test_a_network_that_returns_several_outputs_is_explained_by_the_first() -> N
 def test_a_method_sees_five_axes_from_a_flat_network() -> None:
     seen: list[tuple[int, ...]] = []
 
-    class Spy(Method):
+    class Spy(LocalMethod):
         """Notes what it is given."""
+
+        title = "Spy"
 
         def one_window(self, capture: Capture) -> Tensor:
             seen.append(tuple(capture.activations.shape))
@@ -205,6 +207,7 @@ def test_a_method_sees_five_axes_from_a_flat_network() -> None:
     finally:
         del METHODS._parts["spy-for-a-test"]
 
-    assert seen[0][0] == 2
+    assert len(seen) == 2
+    assert seen[0][0] == 1
     assert seen[0][2:] == (3, 8, 16)
     assert result.shape == (2, 1, 3, 8, 16)

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from napari_attnseg.config import ModelConfig
 from napari_attnseg.explanation import METHODS, explain_tensor
 from napari_attnseg.explanation.capture import activations_and_gradients
-from napari_attnseg.explanation.contract import Capture
 from napari_attnseg.models import build_model
 
 CPU = torch.device("cpu")
@@ -35,12 +34,23 @@ class OneConvolution(nn.Module):
         return self.relu2(self.fc1(self.relu1(self.conv1(x)).flatten(1)))
 
 
-def raw_map(model: nn.Module, layer: nn.Module, x: Tensor, method: str) -> Tensor:
-    activations, gradients = activations_and_gradients(
-        lambda: model(x), layer, lambda scores: scores[0, 0], device=CPU
-    )
-    capture = Capture(activations, gradients, torch.ones(1, 1, 1))
-    return METHODS[method]().one_window(capture)[0, 0, 0]
+class AtAVoxel(nn.Module):
+    """A classifier whose scores stand at every voxel of its input."""
+
+    def __init__(self, classifier: nn.Module) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(x)[:, :, None, None, None].expand(-1, -1, *x.shape[2:])
+
+
+def raw_map(
+    classifier: nn.Module, layer: nn.Module, x: Tensor, method: str, index: int = 0
+) -> Tensor:
+    mask = torch.zeros(x.shape[2:], dtype=torch.bool)
+    mask[0, 0, 0] = True
+    return explain_tensor(AtAVoxel(classifier), x, mask, index, method, layer)[0, 0]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +66,7 @@ def test_the_fixture_of_captum(method: str, layer: str, expected: list[list[floa
     model = OneConvolution()
     x = torch.arange(16.0).reshape(1, 1, 1, 4, 4)
 
-    result = raw_map(model, model.get_submodule(layer), x, method)
+    result = raw_map(model, model.get_submodule(layer), x, method)[0]
 
     assert model(x)[0, 0] == 54
     assert np.allclose(result, expected, atol=1e-5)
@@ -113,24 +123,27 @@ def test_gradients_cancel_before_an_instance_normalisation() -> None:
     assert hires.sum().abs() / hires.abs().sum() < 1e-5
 
 
+class Pooled(nn.Module):
+    """A layer, its mean, and a linear classifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.linear = nn.Conv3d(1, 5, 3), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(self.layer(x).mean(dim=(2, 3, 4)))
+
+
 def test_after_global_pooling_both_methods_are_the_class_activation_map() -> None:
     torch.manual_seed(0)
-    layer = nn.Conv3d(1, 5, 3)
-    linear = nn.Linear(5, 3)
-    x = torch.randn(1, 1, 6, 7, 8)
+    model, x = Pooled().eval(), torch.randn(1, 1, 6, 7, 8)
 
-    def forward() -> Tensor:
-        return linear(layer(x).mean(dim=(2, 3, 4)))
+    hires, grad = (raw_map(model, model.layer, x, name, 2) for name in ("hires-cam", "grad-cam"))
 
-    activations, gradients = activations_and_gradients(
-        forward, layer, lambda scores: scores[0, 2], device=CPU
-    )
-    capture = Capture(activations, gradients, torch.ones(1, 1, 1))
-    hires, grad = (METHODS[name]().one_window(capture) for name in ("hires-cam", "grad-cam"))
-
-    cam = torch.einsum("k,kdhw->dhw", linear.weight[2], activations[0]).detach()
+    activations = model.layer(x)[0].detach()
+    cam = torch.einsum("k,kdhw->dhw", model.linear.weight[2], activations).detach()
     assert torch.allclose(hires, grad, rtol=1e-5, atol=1e-8)
-    assert torch.allclose(cam, cam.numel() * hires[0, 0], rtol=1e-5, atol=1e-6)
+    assert torch.allclose(cam, cam.numel() * hires, rtol=1e-5, atol=1e-6)
 
 
 @pytest.fixture(scope="module")

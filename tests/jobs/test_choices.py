@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from napari_attnseg.config import Config, setting
 from napari_attnseg.explanation import METHODS
+from napari_attnseg.explanation.contract import LocalMethod
 from napari_attnseg.jobs import Runner, State
 from napari_attnseg.jobs.contract import JOBS, Context
 from napari_attnseg.losses import LOSSES
@@ -38,8 +41,17 @@ def test_a_part_that_was_just_added_is_told(monkeypatch: pytest.MonkeyPatch) -> 
         Its docstring goes on.
         """
 
-    class NewCAM:
+    @dataclass(frozen=True)
+    class Smoothness(Config):
+        """How smooth it is."""
+
+        width: int = setting(3, help="Cells", minimum=1)
+
+    class NewCAM(LocalMethod):
         """A method that was just added."""
+
+        title = "New-CAM"
+        Options = Smoothness
 
     assert LOSSES
     assert METHODS
@@ -49,7 +61,14 @@ def test_a_part_that_was_just_added_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     told = answer()
 
     loss = {"name": "new-loss", "title": "new-loss", "summary": "A loss that was just added."}
-    method = {"name": "new-cam", "title": "NewCAM", "summary": "A method that was just added."}
+    width = {"name": "width", "default": 3, "type": "int", "help": "Cells", "choices": None}
+    method = {
+        "name": "new-cam",
+        "title": "New-CAM",
+        "summary": "A method that was just added.",
+        "space": "layer",
+        "options": [{**width, "minimum": 1, "maximum": None}],
+    }
     assert loss in told["losses"]
     assert method in told["methods"]
 

@@ -16,8 +16,10 @@ class GradCAM(WeightedMethod):
     display, so that evidence against the class is not lost.
     """
 
+    title = "Grad-CAM"
+
     def sums(self, capture: Capture) -> Tensor:
-        return capture.gradients.sum(dim=SPATIAL)[:, None]  # (B, 1, C)
+        return capture.gradients.sum(dim=SPATIAL)  # (1, C)
 
     def channel_weights(self, sums: Tensor, voxels: int) -> Tensor:
-        return sums[:, 0] / voxels
+        return sums[0] / voxels

@@ -16,5 +16,7 @@ class HiResCAM(LocalMethod):
     the score without its bias.
     """
 
+    title = "HiResCAM"
+
     def one_window(self, capture: Capture) -> Tensor:
         return (capture.gradients * capture.activations).sum(dim=CHANNEL, keepdim=True)

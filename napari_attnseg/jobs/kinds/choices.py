@@ -14,19 +14,16 @@ from napari_attnseg.jobs.contract import JOBS, Context, Event
 def choices(settings: dict[str, Any], context: Context) -> Generator[Event, None, Event]:
     """Return ``losses`` and ``methods``, each with its name, title and summary; no settings.
 
-    The default comes first.
+    Methods also say whether they have a layer and what their options are, as
+    `explanation.describe_methods` does. The default comes first.
     """
-    from napari_attnseg.explanation import METHODS, list_methods
+    from napari_attnseg.explanation import describe_methods
     from napari_attnseg.losses import LOSSES
 
     yield {"event": "progress", "done": 0, "total": 1, "text": "Reading what can be chosen"}
     default = TrainConfig().loss
     losses = sorted(LOSSES, key=lambda name: (name != default, name))
-    titles = {name: method.__name__ for name, method in METHODS.items()}
-    return {
-        "losses": described(LOSSES, losses, {}),
-        "methods": described(METHODS, list_methods(), titles),
-    }
+    return {"losses": described(LOSSES, losses, {}), "methods": describe_methods()}
 
 
 def described(

@@ -1,9 +1,9 @@
 """Maps of what a run looked at in a case.
 
 Settings: ``run`` (folder), ``weights`` (best or last), ``input`` (``name`` and ``images``, file by
-channel name), ``out`` (folder), ``target`` (class value, or None), ``method``, ``layer`` (or
-None), ``attention`` (whether to record attention too), ``settings`` (`PredictConfig`),
-``overwrite``.
+channel name), ``out`` (folder), ``target`` (class value, or the JSON form of a `TargetSpec`, or
+None), ``method``, ``layer`` (or None), ``options`` (of the method), ``attention`` (whether to
+record attention too), ``settings`` (`PredictConfig`), ``overwrite``.
 """
 
 from __future__ import annotations
@@ -51,18 +51,25 @@ def explain(settings: dict[str, Any], context: Context) -> Generator[Event, None
 
 
 def _files(run: Run, settings: dict[str, Any]) -> list[Path]:
-    """Return the files that tell whether these results were written before."""
-    from napari_attnseg.explanation import METHODS, attention_record, map_files
-    from napari_attnseg.explanation.layers import DEFAULT_METHOD, check_layer
+    """Return the files that tell whether these results were written before.
 
-    out, name, target = settings["out"], str(settings["input"]["name"]), settings.get("target")
+    Raises:
+        ExplainError: If target, method, layer or an option cannot be used, so that it is said
+            before any work is done.
+    """
+    from napari_attnseg.explanation import TargetSpec, attention_record, map_files
+    from napari_attnseg.explanation.catalogue import DEFAULT_METHOD, make_method
+    from napari_attnseg.explanation.explain import map_tag
+
+    out, name = settings["out"], str(settings["input"]["name"])
     files: list[Path] = []
-    if target is not None:
-        run.class_index(int(target))
-        layer = check_layer(run.model, settings.get("layer"))
+    if settings.get("target") is not None:
+        spec = TargetSpec.of(settings["target"])
+        how = make_method(settings.get("method"), settings.get("options"))
+        run.class_index(spec.value)
+        layer = how.layer_for(run.model, settings.get("layer"))
         method = settings.get("method") or DEFAULT_METHOD
-        if method in METHODS:
-            files += map_files(out, name, method, int(target), layer)
+        files += map_files(out, name, method, spec.value, layer, map_tag(spec, how))
     if settings.get("attention"):
         files.append(attention_record(out, name))
     return files
@@ -71,17 +78,18 @@ def _files(run: Run, settings: dict[str, Any]) -> list[Path]:
 def _map(
     run: Run, image: Volume, settings: dict[str, Any], config: PredictConfig, context: Context
 ) -> Generator[Event, None, int | None]:
-    """Write a class activation map; returns how many there are, None if stopped."""
+    """Write a map; returns how many there are, None if stopped."""
     from napari_attnseg.explanation import explain_steps, write_explanation
-    from napari_attnseg.explanation.layers import DEFAULT_METHOD
+    from napari_attnseg.explanation.catalogue import DEFAULT_METHOD
 
     name = str(settings["input"]["name"])
     steps = explain_steps(
         run,
         image,
-        int(settings["target"]),
+        settings["target"],
         settings.get("method") or DEFAULT_METHOD,
         settings.get("layer"),
+        options=settings.get("options"),
         settings=config,
         should_stop=context.should_stop,
     )
