@@ -68,7 +68,8 @@ def sized(build: Build, config: ModelConfig, options: Any) -> Any:
         return options
     dims, channels, classes = config.dims, config.in_channels, config.out_channels
     settings = json.dumps(options.to_dict())
-    widths = _own_widths(build, type(options), settings, dims, channels, classes)
+    kind: Any = type(options)
+    widths = _own_widths(build, kind, settings, dims, channels, classes)
     return options.replace(widths=widths, cost="own")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -35,3 +35,16 @@ def up_unit(
     """Return a transposed convolution whose kernel is its stride, with what follows it."""
     start = blocks.up_conv(dims, channels, out, stride, bias=style.bias)
     return nn.Sequential(OrderedDict([("conv", start), *ordered(style, dims, out)]))
+
+
+def padded_conv(
+    dims: int, channels: int, out: int, kernel: PerAxis, stride: PerAxis = 1, *, bias: bool = True
+) -> nn.Module:
+    """Return a convolution of odd kernel, padded by half of it, that steps over voxels.
+
+    Its first voxel lies on the input's first voxel. It starts as `blocks.conv_unit` does.
+    """
+    layer: Any = blocks.conv(dims, channels, out, kernel, bias=bias)
+    layer.stride = blocks.per_axis(stride, dims)
+    nn.init.kaiming_normal_(layer.weight, a=0.01, nonlinearity="leaky_relu")
+    return layer

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from napari_attnseg.axes import CHANNEL, Size
+from napari_attnseg.axes import CHANNEL
 from napari_attnseg.config import Config, ModelConfig, setting
-from napari_attnseg.models import blocks
+from napari_attnseg.models import blocks, deep_supervision
 from napari_attnseg.models.contract import (
     Auxiliary,
     Criterion,
@@ -58,6 +58,7 @@ class UNetOptions(Config):
         choices=("block", "pooled"),
     )
     deep_supervision: bool = setting(False, help="Also learn from the coarser decoder levels")
+    side_kernel: int = setting(1, help="Kernel that scores the coarser levels", minimum=1)
     head: str = setting(
         "top", help="Score the finest decoder level, or all, joined", choices=("top", "levels")
     )
@@ -116,7 +117,14 @@ class UNet(SegmentationModel):
         self.head_attention = make_attention("head", 0, top, layer="decoder0")
         self.head = blocks.conv(self.dims, top, config.out_channels, 1)
         self.joins_heads = options.head == "levels"
-        self.side_heads = nn.ModuleDict(self._side_heads())
+        has_sides = options.deep_supervision or self.joins_heads
+        self.side_heads = deep_supervision.side_heads(
+            self.dims,
+            options.widths[: self.depth if has_sides else 0],
+            config.out_channels,
+            strides,
+            options.side_kernel,
+        )
         if self.joins_heads:
             out = config.out_channels
             self.fuse = blocks.conv(self.dims, out * self.depth, out, 1)
@@ -134,14 +142,14 @@ class UNet(SegmentationModel):
         logits = self.head(self.head_attention(x))
         if self.joins_heads:
             logits = self.fuse(torch.cat([*sides, logits], dim=CHANNEL))
-        return logits, {"deep_supervision": sides[::-1]} if self.options.deep_supervision else {}
+        return logits, {
+            deep_supervision.NAME: sides[::-1]
+        } if self.options.deep_supervision else {}
 
     def network_loss(self, output: ModelOutput, target: Tensor, criterion: Criterion) -> Tensor:
         """Return the mean loss of the logits and the coarser ones, each weighing half the last."""
-        maps = [output.logits, *output.auxiliary.get("deep_supervision", [])]
-        weights = [0.5**level for level in range(len(maps))]
-        losses = [w * criterion(one, target) for w, one in zip(weights, maps, strict=True)]
-        return torch.stack(losses).sum() / sum(weights)
+        maps = [output.logits, *output.auxiliary.get(deep_supervision.NAME, [])]
+        return deep_supervision.mean_loss(maps, target, criterion)
 
     def _build_encoder(self, attend: MakeAttention) -> None:
         grid, channels = LayerGrid(), self.config.in_channels
@@ -221,18 +229,6 @@ class UNet(SegmentationModel):
             blocks.conv_unit(self.dims, channels, first, kernel, style),
             blocks.conv_unit(self.dims, first, width, kernel, style),
         )
-
-    def _side_heads(self) -> dict[str, nn.Module]:
-        heads: dict[str, nn.Module] = {}
-        has_sides = self.options.deep_supervision or self.joins_heads
-        stride: Size = (1, 1, 1)
-        for level in range(1, self.depth if has_sides else 0):
-            steps = zip(stride, self.strides[level], strict=True)
-            stride = cast("Size", tuple(a * b for a, b in steps))
-            channels, out = self.options.widths[level], self.config.out_channels
-            score = blocks.conv(self.dims, channels, out, 1)
-            heads[f"{level}"] = nn.Sequential(score, blocks.upsample(self.dims, stride, "linear"))
-        return heads
 
     def _encoder_name(self, level: int) -> str:
         return level_name(level, self.depth)

@@ -38,6 +38,7 @@ STORED = ("RAS", "LPI", "SRP", "AIL", "PIR", "LSA")
 NETWORK = ("RAS", "SAR", "RSA")
 FACTORS = ((1.0, 1.0, 1.0), (1.0, 1.27, 0.83), (1.0, 0.9, 1.15))
 """The network's spacing along D, H and W over that of the image."""
+INPUT = "input"
 
 
 @dataclass(frozen=True)
@@ -177,8 +178,10 @@ def answers(pair: Pair, image: Volume, plan: Any) -> dict[str, np.ndarray]:
             lambda *args, name=name: kept.__setitem__(name, model.unfold(args[-1], 5))
         )
     with torch.no_grad():
-        model(torch.from_numpy(seen).double()[:, None])
+        # numpy calls an axis of one voxel contiguous that is stored backwards; torch does not.
+        model(torch.from_numpy(seen.copy()).double()[:, None])
     means = {name: tensor.mean(dim=1).numpy() for name, tensor in kept.items()}
+    means[INPUT] = seen
     means.setdefault("encoder0", seen)  # where no encoder works at full resolution
     return {name: one / one[3] for name, one in means.items()}
 
@@ -190,6 +193,18 @@ def some_layers(pair: Pair, model: SegmentationModel) -> list[str]:
     return [
         pair.choose(one, salt) for one, salt in ((before, "before"), (decoder, "decoder")) if one
     ]
+
+
+def on_grid_of(layer: str, model: SegmentationModel) -> str:
+    """Return the layer before the decoder that has a decoder layer's stride, or the input.
+
+    What a decoder layer sees is a mixture of levels, but it lies on the grid of one of them.
+    """
+    if not layer.startswith("decoder"):
+        return layer
+    stride = model.layers[layer].grid.stride_dhw
+    before = [name for name in model.layer_names if not name.startswith("decoder")]
+    return next((name for name in before if model.layers[name].grid.stride_dhw == stride), INPUT)
 
 
 def furthest(image: Volume, volume: Volume, network: Grid, truth: np.ndarray) -> float:
@@ -233,7 +248,7 @@ def test_every_map_is_finite_and_lies_where_its_level_does(pair: Pair, run: Run)
     about = attention.info["maps"]
     found += [(about[name]["layer"], one) for name, one in attention.volumes.items()]
     for layer, one in found:
-        level = truth[layer.replace("decoder", "encoder")]
+        level = truth[on_grid_of(layer, run.model)]
         assert one is not None
         assert np.isfinite(one.data).all()
         assert furthest(image, one, network, level) < 1e-3

@@ -87,10 +87,11 @@ class ResidualStage(nn.Module):
             )
         )
         self.last = blocks.conv(dims, widths[-2], out, kernel, bias=style.bias)
-        nn.init.kaiming_normal_(cast("Tensor", self.last.weight), nonlinearity="relu")
+        weight = cast("Tensor", self.last.weight)
+        nn.init.kaiming_normal_(weight, nonlinearity="relu")
         if style.norm == "none":
             # Sums of variances would double with each block where nothing brings them back.
-            self.last.weight.data.mul_(0.5)
+            weight.data.mul_(0.5)
         self.norm = blocks.norm(dims, style.norm, out)
         self.act = blocks.activation(style.activation, out)
         self.norm_last = style.norm_last
