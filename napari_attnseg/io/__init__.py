@@ -15,6 +15,7 @@ from napari_attnseg.io.format import (
     stem,
 )
 from napari_attnseg.io.labels import as_label_map, looks_like_labels, values_in
+from napari_attnseg.io.opening import open_volume, opening, sampled
 from napari_attnseg.io.volumes import read_volume, write_volume
 
 __all__ = [
@@ -29,7 +30,10 @@ __all__ = [
     "known_suffix",
     "known_suffixes",
     "looks_like_labels",
+    "open_volume",
+    "opening",
     "read_volume",
+    "sampled",
     "series_format_of",
     "stem",
     "values_in",

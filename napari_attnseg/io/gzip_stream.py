@@ -33,7 +33,7 @@ LEVEL = 1
 LARGEST_RATIO = 1040
 """Deflate cannot shrink further (1032 to 1), so a header that promises more lies."""
 
-_LARGEST_RATIO_BZIP2 = 10**6
+LARGEST_RATIO_BZIP2 = 10**6
 
 _PIECE = 1 << 20
 """Bytes asked for at once: the copy that GzipFile.readinto makes then stays in the cache."""
@@ -145,7 +145,7 @@ def open_part(path: Path, start: int, encoding: str) -> Iterator[Source]:
             yield Source(path, cast(BinaryIO, _Inflated(raw)), size * LARGEST_RATIO)
         elif encoding == "bzip2":
             with bz2.BZ2File(raw) as file:
-                yield Source(path, cast(BinaryIO, file), size * _LARGEST_RATIO_BZIP2)
+                yield Source(path, cast(BinaryIO, file), size * LARGEST_RATIO_BZIP2)
         else:
             with GzipFile(fileobj=raw, mode="rb") as packed:
                 yield Source(path, cast(BinaryIO, packed), size * LARGEST_RATIO)

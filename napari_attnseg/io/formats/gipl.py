@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from napari_attnseg.io import header_text
 from napari_attnseg.io.atomic import atomic_write
 from napari_attnseg.io.format import FORMATS, HeaderError, VolumeError
-from napari_attnseg.io.gzip_stream import Source, encoded_sink, open_source
-from napari_attnseg.io.voxels import as_held, read_voxels, write_voxels
+from napari_attnseg.io.gzip_stream import encoded_sink, is_gzip, open_source
+from napari_attnseg.io.stored import RAW, Stored, read_stored
+from napari_attnseg.io.voxels import as_held, write_voxels
 from napari_attnseg.volume import Storage, Volume, affine_for_itk
 
 _HEADER = np.dtype(
@@ -35,6 +37,10 @@ _TYPES = {
 }  # fmt: skip
 _WRITTEN = {"int8": 7, "uint8": 8, "int16": 15, "uint16": 16, "float32": 64, "float64": 65}
 _LARGEST_AXIS = 65535
+_MATRIX = (
+    "The file holds a matrix whose meaning no program agrees on; as in ITK it is not used, so "
+    "directions may be wrong."
+)
 _INSTEAD = "write a smaller type, or .nii.gz, .nrrd or .mha, which hold it"
 
 
@@ -51,11 +57,11 @@ class Gipl:
         Raises:
             VolumeError: If the file is damaged or holds what is not a volume.
         """
-        try:
-            with open_source(path) as source:
-                return _read(source)
-        except HeaderError as error:
-            raise VolumeError(f"{path.name!r} {error}.") from error
+        return read_stored(self, path)
+
+    def stored(self, path: Path) -> Stored:
+        """Return where the voxels are, once the header has passed every check."""
+        return _stored(path)
 
     def write(self, path: Path, volume: Volume) -> None:
         """Write a volume whose axes grow towards L, P and S.
@@ -72,8 +78,9 @@ class Gipl:
             write_voxels(sink, data)
 
 
-def _read(source: Source) -> Volume:
-    start = source.read(_HEADER.itemsize)
+def _stored(path: Path) -> Stored:
+    with open_source(path) as source:
+        start = source.read(_HEADER.itemsize)
     if len(start) < _HEADER.itemsize:
         raise HeaderError("is cut off: a GIPL header has 256 bytes")
     header = np.frombuffer(start, _HEADER)[0]
@@ -88,22 +95,17 @@ def _read(source: Source) -> Volume:
         )
     dtype = np.dtype(_TYPES[int(header["type"])]).newbyteorder(">")
     affine = _affine(header)
-    data = read_voxels(source, dtype, shape)
-    warnings = [header_text.TRAILING] if source.drain() else []
-    if header["matrix"].any():
-        warnings.append(
-            "The file holds a matrix whose meaning no program agrees on; as in ITK "
-            "it is not used, so directions may be wrong."
-        )
+    warnings = [_MATRIX] if header["matrix"].any() else []
     # An axis of size 0 does not exist, one of size 1 does.
     ndim = 4 if channels > 1 else 3 if k > 0 else 2
-    extra = {
-        "format": "GIPL",
-        "warnings": tuple(warnings),
-        "gipl": start,
-    }
-    storage = Storage(ndim=ndim, dtype=dtype.name, format="gipl", extra=extra)
-    return Volume(data, affine, storage=storage)
+
+    def finish(data: Any, more: list[str]) -> Volume:
+        extra = {"format": "GIPL", "warnings": (*more, *warnings), "gipl": start}
+        storage = Storage(ndim=ndim, dtype=dtype.name, format="gipl", extra=extra)
+        return Volume(data, affine, storage=storage)
+
+    encoding = "gzip" if is_gzip(path) else RAW
+    return Stored(path, dtype, shape, finish, encoding, skip=_HEADER.itemsize)
 
 
 def _affine(header: np.void) -> np.ndarray:

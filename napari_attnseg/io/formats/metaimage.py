@@ -12,10 +12,11 @@ import numpy as np
 
 from napari_attnseg.io import header_text, metaimage_header
 from napari_attnseg.io.atomic import atomic_write
-from napari_attnseg.io.format import FORMATS, HeaderError, VolumeError
-from napari_attnseg.io.gzip_stream import MAGIC, encoded_sink, open_part
+from napari_attnseg.io.format import FORMATS, HeaderError
+from napari_attnseg.io.gzip_stream import MAGIC, encoded_sink
 from napari_attnseg.io.metaimage_header import MetaImageHeader
-from napari_attnseg.io.voxels import as_held, read_text_voxels, read_voxels, write_voxels
+from napari_attnseg.io.stored import RAW, TEXT, Stored, contiguous, read_stored
+from napari_attnseg.io.voxels import as_held, write_voxels
 from napari_attnseg.volume import Storage, Volume
 
 _INSTEAD = "convert them to float32 or an integer type"
@@ -43,10 +44,11 @@ class MetaImage:
         Raises:
             VolumeError: If the file is damaged or holds what is not a volume.
         """
-        try:
-            return _read(path)
-        except HeaderError as error:
-            raise VolumeError(f"{path.name!r} {error}.") from error
+        return read_stored(self, path)
+
+    def stored(self, path: Path) -> Stored:
+        """Return where the voxels are, once the header has passed every check."""
+        return _stored(path)
 
     def write(self, path: Path, volume: Volume) -> None:
         """Write a volume in the byte order and compression its file had; channels together.
@@ -72,7 +74,7 @@ class MetaImage:
                 header.write(str(size).encode())
 
 
-def _read(path: Path) -> Volume:
+def _stored(path: Path) -> Stored:
     with path.open("rb") as file:
         header = metaimage_header.read_header(file)
     shape = metaimage_header.sizes(header)
@@ -82,51 +84,46 @@ def _read(path: Path) -> Volume:
     warnings: list[str] = []
     dtype = metaimage_header.stored_type(header)
     affine = metaimage_header.affine(header, shape, warnings)
-    data, encoding = _read_data(path, header, dtype, (*shape[::-1], count), warnings)
     if header_text.is_sheared(affine):
         warnings.append(header_text.SHEARED)
     if _is_rescaled(header):
         warnings.append("The file names a scale of intensities; as in ITK it is not applied.")
-    fields = header.fields
+    times, depth = [1, 1, *shape[:1:-1]][-2:]
+    full = (times, depth, shape[1], shape[0], count)
+    where, start, encoding = _place_of_voxels(path, header, math.prod(full) * dtype.itemsize)
     extra = {
         "format": "MetaImage",
-        "warnings": tuple(warnings),
-        "encoding": encoding,
+        "encoding": "raw" if encoding == TEXT else encoding,
         "endian": "big" if dtype.byteorder == ">" else "little",
-        "placing": {name: fields[name] for name in metaimage_header.PLACING if name in fields},
-        "fields": {name: fields[name] for name in fields if name not in _WRITTEN},
+        "placing": {
+            name: header.fields[name] for name in metaimage_header.PLACING if name in header.fields
+        },
+        "fields": {name: one for name, one in header.fields.items() if name not in _WRITTEN},
     }
-    storage = Storage(ndim=len(shape), dtype=dtype.name, format="metaimage", extra=extra)
-    return Volume(data, affine, storage=storage)
+
+    def finish(data: Any, more: list[str]) -> Volume:
+        told = {**extra, "warnings": (*warnings, *more)}
+        storage = Storage(ndim=len(shape), dtype=dtype.name, format="metaimage", extra=told)
+        data = data[..., 0] if count == 1 else np.moveaxis(data[0], -1, 0)
+        return Volume(contiguous(data), affine, storage=storage)
+
+    return Stored(where, dtype, full, finish, encoding, start)
 
 
-def _read_data(
-    path: Path,
-    header: MetaImageHeader,
-    dtype: np.dtype,
-    shape: tuple[int, ...],
-    warnings: list[str],
-) -> tuple[np.ndarray, str]:
-    """Return ``(C, D, H, W)`` and how it was encoded."""
+def _place_of_voxels(path: Path, header: MetaImageHeader, size: int) -> tuple[Path, int, str]:
+    """Return the file that holds the voxels, the byte at which they begin, and the encoding."""
     where, start = _where(path, header)
     (skip,) = header_text.whole_numbers(header.fields.get("HeaderSize", "0"), "HeaderSize", 1)
-    encoding = "raw"
+    encoding = RAW if header.is_true("BinaryData", otherwise=True) else TEXT
     if header.is_true("CompressedData", otherwise=False):
+        if encoding == TEXT:
+            raise HeaderError("holds compressed text; save it as binary data")
         encoding = _compression(where, start, header)
     elif skip == -1:
-        start = where.stat().st_size - math.prod(shape) * dtype.itemsize
+        start = where.stat().st_size - size
     if skip < -1 or start < 0:
         raise HeaderError("is cut off: it holds fewer bytes than its header promises")
-    is_binary = header.is_true("BinaryData", otherwise=True)
-    with open_part(where, start + max(skip, 0), encoding) as source:
-        data = (read_voxels if is_binary else read_text_voxels)(source, dtype, shape)
-        if source.drain():
-            warnings.append(header_text.TRAILING)
-    *others, height, width, channels = shape
-    times, depth = [1, 1, *others][-2:]
-    data = data.reshape(times, depth, height, width, channels)
-    data = data[..., 0] if channels == 1 else np.moveaxis(data[0], -1, 0)
-    return np.ascontiguousarray(data), encoding
+    return where, start + max(skip, 0), encoding
 
 
 def _where(path: Path, header: MetaImageHeader) -> tuple[Path, int]:

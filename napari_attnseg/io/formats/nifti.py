@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import nibabel as nib
 import numpy as np
@@ -13,11 +13,11 @@ import numpy as np
 from napari_attnseg.io import nifti_header
 from napari_attnseg.io.atomic import atomic_write
 from napari_attnseg.io.class_names import classes_in, extension_of
-from napari_attnseg.io.format import FORMATS, HeaderError, VolumeError
+from napari_attnseg.io.format import FORMATS, HeaderError
 from napari_attnseg.io.gzip_stream import Source, encoded_sink, is_gzip, open_source
-from napari_attnseg.io.header_text import TRAILING
 from napari_attnseg.io.nifti_header import Header, Place
-from napari_attnseg.io.voxels import as_held, read_voxels, write_voxels
+from napari_attnseg.io.stored import RAW, Stored, read_stored
+from napari_attnseg.io.voxels import as_held, write_voxels
 from napari_attnseg.volume import Storage, Volume
 
 _LARGEST_NIFTI1_AXIS = 32767
@@ -42,13 +42,11 @@ class Nifti:
         Raises:
             VolumeError: If the file is damaged or holds what is not a volume.
         """
-        try:
-            if _half(path):
-                return _read_pair(path)
-            with open_source(path) as source:
-                return _read(source, _content_warnings(path))
-        except HeaderError as error:
-            raise VolumeError(f"{path.name!r} {error}.") from error
+        return read_stored(self, path)
+
+    def stored(self, path: Path) -> Stored:
+        """Return where the voxels are, once the header has passed every check."""
+        return _stored_pair(path) if _half(path) else _stored(path)
 
     def write(self, path: Path, volume: Volume) -> None:
         """Write a volume as its own file was stored, or with both forms if it had none.
@@ -68,15 +66,16 @@ class Nifti:
             write_voxels(body, data)
 
 
-def _read(source: Source, warnings: list[str]) -> Volume:
-    header = _read_header(source)
-    if nifti_header.is_pair(header):
-        raise HeaderError("is the header of a NIfTI pair; name it .hdr, beside its .img")
-    extensions = _read_extensions(source, header)
-    return _with_voxels(source, header, extensions, warnings)
+def _stored(path: Path) -> Stored:
+    with open_source(path) as source:
+        header = _read_header(source)
+        if nifti_header.is_pair(header):
+            raise HeaderError("is the header of a NIfTI pair; name it .hdr, beside its .img")
+        extensions = _read_extensions(source, header)
+    return _with_voxels(path, header, extensions, _content_warnings(path))
 
 
-def _read_pair(path: Path) -> Volume:
+def _stored_pair(path: Path) -> Stored:
     start, body = _halves(path)
     with open_source(start) as source:
         header = _read_header(source)
@@ -86,9 +85,9 @@ def _read_pair(path: Path) -> Volume:
         raise HeaderError("is a single NIfTI file by its header; name it .nii")
     with open_source(body) as source:
         offset = float(header["vox_offset"])
-        if not 0 <= offset <= source.largest or len(source.read(int(offset))) < int(offset):
+        if not 0 <= offset <= source.largest:
             raise HeaderError(_misplaced(offset))
-        return _with_voxels(source, header, extensions, [])
+    return _with_voxels(body, header, extensions, [])
 
 
 def _half(path: Path) -> bool:
@@ -125,17 +124,25 @@ def _read_header(source: Source) -> Header:
     return nifti_header.parse(start)
 
 
-def _with_voxels(source: Source, header: Header, extensions: bytes, warnings: list[str]) -> Volume:
+def _with_voxels(path: Path, header: Header, extensions: bytes, warnings: list[str]) -> Stored:
     shape = nifti_header.shape_ijk(header)
     found = nifti_header.place(header, shape)
     dtype, scaling = nifti_header.stored_type(header), nifti_header.scaling(header)
-    data = read_voxels(source, dtype, _as_cdhw(shape))
-    data = data if scaling is None else _scaled(data, *scaling)
-    if source.drain():
-        warnings = [*warnings, TRAILING]
-    storage = _storage(header, shape, found, [*warnings, *found.warnings])
-    classes = classes_in(extensions, header.endianness)
-    return Volume(data, found.affine, storage=storage, classes=classes)
+
+    def finish(data: Any, more: list[str]) -> Volume:
+        data = data if scaling is None else _scaled(data, *scaling)
+        storage = _storage(header, shape, found, [*warnings, *more, *found.warnings])
+        classes = classes_in(extensions, header.endianness)
+        return Volume(data, found.affine, storage=storage, classes=classes)
+
+    return Stored(
+        path=path,
+        dtype=dtype,
+        shape=_as_cdhw(shape),
+        finish=finish,
+        encoding="gzip" if is_gzip(path) else RAW,
+        skip=int(header["vox_offset"]),
+    )
 
 
 def _read_extensions(source: Source, header: Header) -> bytes:
@@ -155,9 +162,12 @@ def _as_cdhw(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(padded[3::-1])
 
 
-def _scaled(data: np.ndarray, slope: float, intercept: float) -> np.ndarray:
+def _scaled(data: Any, slope: float, intercept: float) -> Any:
     """Return real intensities: float64 stays, all else becomes float32."""
-    out = np.empty(data.shape, dtype=np.float64 if data.dtype == np.float64 else np.float32)
+    kind = np.dtype(np.float64 if data.dtype == np.float64 else np.float32)
+    if not isinstance(data, np.ndarray):
+        return data.map_blocks(_scaled, slope, intercept, dtype=kind)
+    out = np.empty(data.shape, dtype=kind)
     with np.errstate(over="ignore"):
         for plane in np.ndindex(data.shape[:2]):
             out[plane] = data[plane] * np.float64(slope) + np.float64(intercept)

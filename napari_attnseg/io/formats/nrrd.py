@@ -14,10 +14,11 @@ import numpy as np
 from napari_attnseg.io import header_text, nrrd_header, segments
 from napari_attnseg.io.atomic import atomic_write
 from napari_attnseg.io.format import FORMATS, HeaderError, VolumeError
-from napari_attnseg.io.gzip_stream import encoded_sink, open_part
+from napari_attnseg.io.gzip_stream import encoded_sink
 from napari_attnseg.io.labels import values_in
 from napari_attnseg.io.nrrd_header import NrrdHeader
-from napari_attnseg.io.voxels import as_held, read_text_voxels, read_voxels, write_voxels
+from napari_attnseg.io.stored import RAW, TEXT, Stored, contiguous, read_stored
+from napari_attnseg.io.voxels import as_held, write_voxels
 from napari_attnseg.volume import Storage, Volume
 
 _DATA_SUFFIXES = {"raw": ".raw", "gzip": ".raw.gz", "bzip2": ".raw.bz2"}
@@ -40,10 +41,11 @@ class Nrrd:
         Raises:
             VolumeError: If the file is damaged or holds what is not a volume.
         """
-        try:
-            return _read(path)
-        except HeaderError as error:
-            raise VolumeError(f"{path.name!r} {error}.") from error
+        return read_stored(self, path)
+
+    def stored(self, path: Path) -> Stored:
+        """Return where the voxels are, once the header has passed every check."""
+        return _stored(path)
 
     def write(self, path: Path, volume: Volume) -> None:
         """Write a volume in the space, byte order and encoding its file had; LPS if it had none.
@@ -68,36 +70,42 @@ class Nrrd:
                 write_voxels(sink, data, is_interleaved=is_interleaved)
 
 
-def _read(path: Path) -> Volume:
+def _stored(path: Path) -> Stored:
     header = _read_header(path)
     shape = nrrd_header.sizes(header)
     encoding = nrrd_header.encoding_of(header)
     dtype = nrrd_header.stored_type(header, encoding)
     axes = nrrd_header.axes(header, shape)
     place = nrrd_header.place(header, axes, shape)
-    data, warnings = _read_data(path, header, encoding, dtype, shape)
-    data = _as_cdhw(data, axes, shape)
-    found = _segments(header, data)
-    data, classes = segments.merged(data, found) if found else (data, {})
     if header_text.is_sheared(place.affine):
         place.warnings.append(header_text.SHEARED)
+    where, start, skip = _place_of_voxels(
+        path, header, encoding, math.prod(shape) * dtype.itemsize
+    )
     pairs = header.pairs.items()
     extra = {
         "format": "NRRD",
-        "warnings": (*place.warnings, *warnings),
-        "encoding": "raw" if encoding == "text" else encoding,
+        "encoding": "raw" if encoding == TEXT else encoding,
         "endian": "big" if dtype.byteorder == ">" else "little",
         "space": place.space,
         "time": place.time,
         "spatial": len(axes.spatial),
         "channel_axis": "last" if axes.channel else "first",
         "pairs": {key: one for key, one in pairs if not segments.is_segment_key(key)},
-        "segments": tuple(found),
     }
-    ndim = len(axes.spatial) + (axes.channel is not None and not classes)
-    storage = Storage(ndim=ndim, dtype=data.dtype.name, format="nrrd", extra=extra)
-    names = tuple(one.name for one in found) if found and not classes else ()
-    return Volume(data, place.affine, storage=storage, classes=classes, channels=names)
+
+    def finish(data: Any, more: list[str]) -> Volume:
+        data = _as_cdhw(data, axes, shape)
+        found = _segments(header, data)
+        data, classes = segments.merged(data, found) if found else (data, {})
+        told = {**extra, "warnings": (*place.warnings, *more), "segments": tuple(found)}
+        ndim = len(axes.spatial) + (axes.channel is not None and not classes)
+        storage = Storage(ndim=ndim, dtype=data.dtype.name, format="nrrd", extra=told)
+        names = tuple(one.name for one in found) if found and not classes else ()
+        return Volume(data, place.affine, storage=storage, classes=classes, channels=names)
+
+    is_lazy = not segments.segments_in(header.pairs)
+    return Stored(where, dtype, shape[::-1], finish, encoding, start, skip, is_lazy)
 
 
 def _read_header(path: Path) -> NrrdHeader:
@@ -109,29 +117,22 @@ def _read_header(path: Path) -> NrrdHeader:
     return nrrd_header.read_header(io.BytesIO(text.rstrip() + b"\n\n"))
 
 
-def _read_data(
-    path: Path, header: NrrdHeader, encoding: str, dtype: np.dtype, shape: tuple[int, ...]
-) -> tuple[np.ndarray, list[str]]:
-    """Return the stored array, the slowest axis first, and warnings."""
+def _place_of_voxels(
+    path: Path, header: NrrdHeader, encoding: str, size: int
+) -> tuple[Path, int, int]:
+    """Return the file of the voxels, where their stream begins, and bytes to skip in it."""
     where, start = path, header.length
     if "data file" in header.fields:
         where, start = header_text.beside(path, header.fields["data file"]), 0
     start = _skip_lines(where, start, header)
     skip = _skipped(header, "byte skip")
-    kind = "raw" if encoding == "text" else encoding
     if skip < 0:
-        if encoding != "raw":
+        if encoding != RAW:
             raise HeaderError("has a damaged header: its voxels end a file but are compressed")
-        start, skip = where.stat().st_size - math.prod(shape) * dtype.itemsize, 0
+        start, skip = where.stat().st_size - size, 0
         if start < 0:
             raise HeaderError("is cut off: it holds fewer bytes than its header promises")
-    with open_part(where, start, kind) as source:
-        if not source.skip(skip):
-            raise HeaderError("is cut off: it ends before its voxels begin")
-        read = read_text_voxels if encoding == "text" else read_voxels
-        data = read(source, dtype, shape[::-1])
-        warnings = [header_text.TRAILING] if source.drain() else []
-    return data, warnings
+    return where, start, skip
 
 
 def _skip_lines(path: Path, start: int, header: NrrdHeader) -> int:
@@ -158,7 +159,8 @@ def _as_cdhw(data: np.ndarray, axes: nrrd_header.Axes, shape: tuple[int, ...]) -
     others = [axis for axis in range(len(shape)) if axis not in spatial]
     sizes = [data.shape[axis] for axis in spatial]
     sizes = [1] * (3 - len(sizes)) + sizes
-    return np.ascontiguousarray(data.transpose(*others, *spatial).reshape(-1, *sizes))
+    channels = math.prod(data.shape[axis] for axis in others)
+    return contiguous(data.transpose(*others, *spatial).reshape(channels, *sizes))
 
 
 def _segments(header: NrrdHeader, data: np.ndarray) -> list[segments.Segment]:
