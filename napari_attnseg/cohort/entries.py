@@ -48,6 +48,16 @@ def empty_content(name: str, seed: int, test_fraction: float) -> Content:
     }
 
 
+def facts(content: Content) -> Content:
+    """Return what a project's content says of all cases, as JSON-ready values."""
+    return {
+        "classes": dict(content["classes"]),
+        "channels": list(content["channels"]),
+        "regions": Regions.from_json(content.get("regions")).to_json(),
+        "resample_modalities": bool(content.get("resample_modalities")),
+    }
+
+
 def add_cases(content: Content, cohort: Cohort, folder: Path) -> list[str]:
     """Enter a cohort's cases into a project's content; return warnings in sentences.
 
@@ -138,7 +148,9 @@ def _enter(
 
 def _kept(parts: Mapping[str, Source], name: str, folder: Path) -> dict[str, str]:
     """Return how the project file tells of a case's images or label; recipes are written."""
-    told = {part: sources.told(one, name, part, folder) for part, one in parts.items()}
+    # Channels that one source holds all name it.
+    first = {id(parts[part]): part for part in reversed(list(parts))}
+    told = {part: sources.told(one, name, first[id(one)], folder) for part, one in parts.items()}
     with told_plainly(folder / FILE):
         sources.keep(((parts[part], told[part]) for part in parts), folder)
     return told

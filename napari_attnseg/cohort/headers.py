@@ -8,7 +8,7 @@ from pathlib import Path
 
 from napari_attnseg.io import VolumeError, known_suffix, read_volume, series_format_of
 from napari_attnseg.io.format import HeaderError
-from napari_attnseg.io.recipe import Recipe, Source
+from napari_attnseg.io.recipe import Recipe, Source, is_recipe, load_recipe
 from napari_attnseg.volume import Grid
 
 
@@ -32,6 +32,8 @@ def read_header(source: Source) -> Header | None:
         return _of_recipe(source)
     path, suffix = Path(source), known_suffix(source)
     try:
+        if is_recipe(path):
+            return _of_recipe(load_recipe(path))
         if suffix in (".nii", ".nii.gz"):
             return _of_nifti(path)
         if suffix in (".mha", ".mhd"):

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from napari_attnseg.cohort.case import Cohort
+from napari_attnseg.cohort.browse import folders_in
+from napari_attnseg.cohort.case import Cohort, listed
 from napari_attnseg.cohort.grids import checked
 from napari_attnseg.io import known_suffixes
 from napari_attnseg.registry import Registry
+
+_MOST_LOOKED_INTO = 20
 
 
 class LayoutError(ValueError):
@@ -60,25 +63,33 @@ def recognise(folder: str | Path) -> Cohort:
     """
     folder = Path(folder).expanduser()
     _require_folder(folder)
-    layouts = [part() for part in sorted(LAYOUTS.values(), key=lambda part: part.rank)]
-    fits = [(layout, layout.fit(folder)) for layout in layouts]
-    for layout, fit in fits:
+    layouts = {name: part() for name, part in in_order()}
+    fits = []
+    for layout in layouts.values():
+        fit = layout.fit(folder)
         if fit.missing is None:
             cohort = checked(layout.load(folder))
             if cohort.cases:
                 return cohort
             raise LayoutError(_no_cases(folder, cohort))
-    _, nearest = max(fits, key=lambda one: one[1].closeness)
-    looked_for = "; ".join(layout.looks_for for layout in layouts)
-    inside = _recognised_inside(folder, layouts)
-    hint = (
-        f"Its folder {inside!r} holds cases; choose that one."
-        if inside
-        else f"The nearest match: {nearest.missing}."
-    )
+        fits.append((fit, layout))
+    nearest, like = max(fits, key=lambda one: one[0].closeness)
+    looked_for = "; ".join(layout.looks_for for layout in layouts.values())
+    inside = _recognised_inside(folder, list(layouts.values()))
+    hint = inside if inside else f"The nearest match: {_title(like)}, but {nearest.missing}."
     raise LayoutError(
-        f"No cases are recognised in {str(folder)!r}. Looked for {looked_for}. {hint}"
+        f"No cases are recognised in {str(folder)!r}. {hint} Looked for {looked_for}."
     )
+
+
+def in_order() -> list[tuple[str, type[Layout]]]:
+    """Return the layouts with their names, in the order in which they are tried."""
+    return sorted(LAYOUTS.items(), key=lambda one: one[1].rank)
+
+
+def _title(layout: Layout) -> str:
+    """Return what a layout is called: the first words of its description."""
+    return (type(layout).__doc__ or "").partition("\n")[0].rstrip(".")
 
 
 def _require_folder(folder: Path) -> None:
@@ -111,11 +122,17 @@ def _similar(folder: Path) -> str:
 
 
 def _recognised_inside(folder: Path, layouts: list[Layout]) -> str | None:
-    for one in sorted(folder.iterdir()):
-        is_candidate = one.is_dir() and not one.name.startswith(".")
-        if is_candidate and any(layout.fit(one).missing is None for layout in layouts):
-            return one.name
-    return None
+    """Return what to choose where folders inside hold cases; None if none does."""
+    names = [
+        one.name
+        for one in folders_in(folder)[:_MOST_LOOKED_INTO]
+        if any(layout.fit(one).missing is None for layout in layouts)
+    ]
+    if not names:
+        return None
+    if len(names) == 1:
+        return f"Its folder {names[0]!r} holds cases; choose that one."
+    return f"Its folders {listed(names)} hold cases; choose one of them."
 
 
 def _no_cases(folder: Path, cohort: Cohort) -> str:

@@ -17,7 +17,9 @@ from napari_attnseg.cohort.entries import (
     UNLABELLED,
     add_cases,
     empty_content,
+    facts,
     give_set,
+    resample_modalities,
 )
 from napari_attnseg.cohort.headers import grid_of
 from napari_attnseg.cohort.label_values import (
@@ -34,15 +36,15 @@ from napari_attnseg.cohort.project_case import (
     label_file,
     no_such_case,
     row,
+    why_not_learnable,
 )
 from napari_attnseg.cohort.run_folders import find_run, new_run_folder, run_folders
-from napari_attnseg.cohort.split import TEST, TRAIN, VALIDATION
+from napari_attnseg.cohort.split import TRAIN, VALIDATION
+from napari_attnseg.io.regions import Regions
 from napari_attnseg.volume import Volume, require_same_grid
 
 READING_SECONDS = 1.0
 """Longest time that making or extending a project spends on values of labels without names."""
-
-_SET_WORDS = {VALIDATION: "validation", TEST: "test"}
 
 
 class Project:
@@ -113,6 +115,11 @@ class Project:
         return self._ledger.read().get("ignore_label")
 
     @property
+    def regions(self) -> Regions:
+        """What overlapping regions the classes make up, such as a whole tumour; mostly none."""
+        return Regions.from_json(self._ledger.read().get("regions"))
+
+    @property
     def classes(self) -> dict[int, str]:
         """Name by label value, without the background.
 
@@ -125,9 +132,8 @@ class Project:
     @property
     def cases(self) -> list[ProjectCase]:
         """All cases in natural order."""
-        return [
-            case_of(name, one, self.path) for name, one in self._ledger.read()["cases"].items()
-        ]
+        entries = self._ledger.read()["cases"]
+        return [case_of(name, one, self.path) for name, one in entries.items()]
 
     def case(self, name: str) -> ProjectCase:
         """Return one case.
@@ -163,7 +169,7 @@ class Project:
         return warnings
 
     def save_label(self, name: str, volume: Volume, status: str = CORRECTED) -> Path:
-        """Save a label map as the user's own; the original is never written to.
+        """Save a label map as the user's own and return its file; the original stays as it is.
 
         A draft is kept apart from the label in use, and does not give the case a set.
 
@@ -171,9 +177,6 @@ class Project:
             name: The case.
             volume: Values ``(1, D, H, W)`` on the grid of the case's image.
             status: ``draft``, ``corrected`` or ``approved``.
-
-        Returns:
-            The file.
 
         Raises:
             ProjectError: If there is no such case or status, or the folder cannot be written.
@@ -200,6 +203,18 @@ class Project:
             self._settle(content, name, status)
         return path
 
+    def resample_modalities(self) -> list[str]:
+        """Put the images of every case on one grid, in world space, now and for later cases.
+
+        It is that of the label, or where there is none of the first image. Files stay as they
+        are: an image is resampled whenever it is read, as its file in ``sources`` tells.
+
+        Returns:
+            Names of the cases whose images lay on several grids.
+        """
+        with self._ledger.changing() as content:
+            return resample_modalities(content, self.path)
+
     def set_status(self, name: str, status: str) -> None:
         """Change a case's status; a draft that is corrected or approved becomes its label.
 
@@ -225,16 +240,9 @@ class Project:
         Raises:
             ProjectError: If it is kept for checking, or has no finished label.
         """
-        case = self.case(name)
-        if case.set in _SET_WORDS:
-            raise ProjectError(
-                f"{name} is one of the fixed {_SET_WORDS[case.set]} cases, on which every run is "
-                "checked; scores on a case that was learned from would mean nothing. Learn from "
-                "another case."
-            )
-        if case.label is None:
-            what = "only a draft" if case.draft else "no label"
-            raise ProjectError(f"{name} has {what}; finish its labels before learning from it.")
+        why_not = why_not_learnable(self.case(name))
+        if why_not is not None:
+            raise ProjectError(why_not)
 
     def runs(self) -> list[Path]:
         """Return the folders of the runs, oldest first."""
@@ -249,9 +257,7 @@ class Project:
         return new_run_folder(self.path)
 
     def run_dir(self, run: str | Path | int | None = None) -> Path:
-        """Return the folder of a run given by its id, such as ``1`` or ``001``, or its path.
-
-        Without one it is the latest.
+        """Return the folder of a run given by its id, such as ``1``, or its path, or the latest.
 
         Raises:
             ProjectError: If there is no such run.
@@ -264,19 +270,15 @@ class Project:
 
     def to_json(self) -> dict[str, Any]:
         """Return the worklist as JSON-ready values."""
+        self._learn_values()
         return {
             "project": self.name,
-            "classes": {str(value): name for value, name in self.classes.items()},
-            "channels": list(self.channels),
+            **facts(self._ledger.read()),
             "cases": [row(case) for case in self.cases],
         }
 
     def name_classes(self, names: Mapping[int, str]) -> None:
-        """Name label values, new ones or those that are known.
-
-        Raises:
-            ProjectError: If a value is not positive, two get one name, or a name is empty.
-        """
+        """Name label values, new ones or known; `ProjectError` where they cannot be told apart."""
         with self._ledger.changing() as content:
             name_values(content, names)
 

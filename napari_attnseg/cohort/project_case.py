@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from napari_attnseg.cohort.case import listed
+from napari_attnseg.cohort.split import TEST, VALIDATION
 from napari_attnseg.io.paths import real_path
+
+_SET_WORDS = {VALIDATION: "validation", TEST: "test"}
 
 LABEL_SUFFIX = ".nii.gz"
 
@@ -79,6 +82,20 @@ def row(case: ProjectCase) -> dict[str, Any]:
         "set": case.set,
         "status": case.status,
     }
+
+
+def why_not_learnable(case: ProjectCase) -> str | None:
+    """Return why a case must not be learned from, or None if it may be."""
+    if case.set in _SET_WORDS:
+        return (
+            f"{case.name} is one of the fixed {_SET_WORDS[case.set]} cases, on which every run is "
+            "checked; scores on a case that was learned from would mean nothing. Learn from "
+            "another case."
+        )
+    if case.label is None:
+        what = "only a draft" if case.draft else "no label"
+        return f"{case.name} has {what}; finish its labels before learning from it."
+    return None
 
 
 def no_such_case(name: str, known: Iterable[str]) -> str:

@@ -23,7 +23,7 @@ _PATIENT_KEYS = ("patient", "patient_id", "subject", "subject_id")
 class Decathlon:
     """Medical Segmentation Decathlon."""
 
-    looks_for = f"a {FILE} that lists images and labels (Decathlon)"
+    looks_for = f"a {FILE} that lists images (Decathlon)"
     rank = 10
 
     def fit(self, folder: Path) -> Fit:

@@ -35,7 +35,7 @@ _LABEL_FOLDERS = (
 class Folders:
     """Folders of images and labels."""
 
-    looks_for = "folders such as images and labels, or volumes in the folder itself"
+    looks_for = "images and labels, or volumes"
     rank = 30
 
     def fit(self, folder: Path) -> Fit:

@@ -23,7 +23,7 @@ Files = dict[str, dict[int, Path]]
 class NnUNet:
     """nnU-Net raw."""
 
-    looks_for = f"{IMAGES} with names ending in _0000 and {LABELS} (nnU-Net)"
+    looks_for = f"{IMAGES}/*_0000 and {LABELS} (nnU-Net)"
     rank = 20
 
     def fit(self, folder: Path) -> Fit:
