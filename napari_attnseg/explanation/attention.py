@@ -13,6 +13,8 @@ from torch import Tensor
 from napari_attnseg import __version__
 from napari_attnseg.axes import Size
 from napari_attnseg.config import PredictConfig
+from napari_attnseg.explanation.boxes import box
+from napari_attnseg.explanation.curves import CURVE_KINDS, CurveSum, curves
 from napari_attnseg.inference import Run, WindowReport
 from napari_attnseg.inference.device import precision_context
 from napari_attnseg.inference.predict import bind_channels, network_input, on_device
@@ -40,7 +42,8 @@ class AttentionResult:
             Where windows overlap they are averaged with the windows' weights. Slice and axis
             weights are repeated along the axes that they do not have.
         info: JSON-ready. ``maps`` describes the volumes; ``numbers`` holds the kinds that have no
-            place in the body, per window and as the windows' weighted mean.
+            place in the body, per window and as the windows' weighted mean; ``curves`` holds
+            slice and axis kinds by the image's slices, ``boxes`` where transformers look.
     """
 
     volumes: dict[str, Volume] = field(default_factory=dict)
@@ -107,6 +110,8 @@ class Collector:
         self.totals: dict[str, Tensor] = {}
         self.facts: dict[str, RecordedMap] = {}
         self.numbers: dict[str, list[dict[str, Any]]] = {}
+        self.curves: dict[str, CurveSum] = {}
+        self.transforms: list[tuple[str, Size, float, RecordedMap]] = []
         self._shares = Canvas(plan)
 
     def add(self, start: Size, recorded: Iterable[RecordedMap]) -> None:
@@ -119,6 +124,8 @@ class Collector:
                 values = _numbers(one)
                 entry = {"start_dhw": list(start), "weight": self._shares.share(start)}
                 self.numbers.setdefault(name, []).append({**entry, "values": values})
+            if one.kind == "transform":
+                self.transforms.append((name, start, self._shares.share(start), one))
 
     def _add_volume(self, name: str, start: Size, one: RecordedMap) -> None:
         if name not in self.canvases:
@@ -126,6 +133,10 @@ class Collector:
             canvas = Canvas(self.plan, one.size, grid.stride_dhw, grid.offset_dhw)
             self.canvases[name], self.totals[name] = canvas, canvas.empty(1)
         self.canvases[name].add(self.totals[name], start, one.volume()[0], is_weighted=True)
+        if one.kind in CURVE_KINDS:
+            if name not in self.curves:
+                self.curves[name] = CurveSum(one, self.canvases[name])
+            self.curves[name].add(start, one)
 
 
 def _distinct(recorded: Iterable[RecordedMap]) -> list[tuple[str, RecordedMap]]:
@@ -175,10 +186,24 @@ def _result(run: Run, found: Collector, grid: Grid, image: Grid) -> AttentionRes
         "network_grid": {"shape_dhw": list(grid.shape_dhw), "affine_ras": grid.affine.tolist()},
         "maps": maps,
         "numbers": numbers,
+        "curves": curves(found.curves, found.facts, grid, image),
+        "boxes": _boxes(found, grid),
         "on_demand": [name for name, one in found.facts.items() if one.kind == "position"],
         "reason": None if found.facts else "This network has no attention module to show.",
     }
     return AttentionResult(volumes, info)
+
+
+def _boxes(found: Collector, grid: Grid) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "start_dhw": list(start),
+            "weight": share,
+            **box(one, grid, start, found.plan.margin),
+        }
+        for name, start, share, one in found.transforms
+    ]
 
 
 def _about(one: RecordedMap) -> dict[str, Any]:

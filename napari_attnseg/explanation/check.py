@@ -12,11 +12,13 @@ from torch import Tensor
 
 from napari_attnseg import __version__
 from napari_attnseg.config import Config, PredictConfig, setting
-from napari_attnseg.explanation.contract import ExplainError
+from napari_attnseg.explanation.error import ExplainError, NotSuitedError
+from napari_attnseg.explanation.freeze import freeze
 from napari_attnseg.explanation.heat import Heat
-from napari_attnseg.explanation.measure import FORMS, MEASURES, CheckedMap, Work
+from napari_attnseg.explanation.measure import FORMS, MEASURES, CheckedMap, Measure, Result, Work
 from napari_attnseg.explanation.prepared import Prepared, prepare
 from napari_attnseg.explanation.remake import remake_of
+from napari_attnseg.explanation.spec import TargetSpec
 from napari_attnseg.explanation.subject import Subject
 from napari_attnseg.explanation.target import Target
 from napari_attnseg.explanation.verdict import verdict
@@ -107,18 +109,31 @@ def check_steps(
         logits = yield from prepared.logits(device, should_stop)
         if logits is None:
             return _finished(record, began, is_stopped=True)
-        target = frozen_target(run, logits, info)
+        target = frozen_target(prepared, logits, info)
+        labels = strongest_class(logits).cpu()
         del logits
-        checked = checked_map(prepared, heat, info, target, config)
+        checked = checked_map(prepared, heat, info, target, config, labels=labels)
         record["flags"] = flags(checked, info)
         is_stopped = not (yield from _measure(checked, config.names(), record, should_stop))
     return _finished(record, began, is_stopped=is_stopped)
 
 
-def frozen_target(run: Run, logits: Tensor, info: Mapping[str, Any]) -> Target:
-    """Return the target of a map from its record, on the network's grid."""
-    index = run.class_index(int(info["class"]))
-    return Target((strongest_class(logits) == index).cpu(), {index: 1.0})
+def frozen_target(prepared: Prepared, logits: Tensor, info: Mapping[str, Any]) -> Target:
+    """Return the target of a map from its record, on the network's grid.
+
+    Raises:
+        ExplainError: If the record does not tell, or the region is empty now.
+    """
+    asked = (info.get("target") or {}).get("spec", int(info["class"]))
+    if asked is None:
+        raise ExplainError(
+            "The map's target was given in memory, so it cannot be found again from its record; "
+            "give the region as a file."
+        )
+    target = freeze(prepared.run, TargetSpec.of(asked), logits, prepared.image.grid)
+    if not target.voxels:
+        raise ExplainError(target.reason or "The explained region is empty.")
+    return target
 
 
 def checked_map(
@@ -127,13 +142,15 @@ def checked_map(
     info: Mapping[str, Any],
     target: Target,
     config: CheckConfig | None = None,
+    *,
+    labels: Tensor | None = None,
 ) -> CheckedMap:
-    """Return a map with all that measuring it takes."""
+    """Return a map with all that measuring it takes; see `remake_of` for the arguments."""
     config = config or CheckConfig()
     subject = Subject(
         prepared.run.model, prepared.x, prepared.plan, target.region, target.coefficients
     )
-    remake, windows = remake_of(prepared, info, target)
+    remake, windows = remake_of(prepared, info, target, labels)
     return CheckedMap(
         subject=subject,
         heat=Heat.of(heat, prepared.grid),
@@ -203,12 +220,21 @@ def _measure(
     record["score"] = scored[0]
     for name, measure in measures.items():
         results: list[Any] = []
-        yield from _through(measure.steps(checked), steps, measure.title, should_stop, results)
+        work = _suited(measure, checked)
+        yield from _through(work, steps, measure.title, should_stop, results)
         if not results:
             return False
         record["measures"][name] = measure.to_json(results[0])
         yield Measured(name, record["measures"][name])
     return True
+
+
+def _suited(measure: Measure, checked: CheckedMap) -> Work[Result]:
+    """Take a measure; where the method cannot make the map again, say so instead."""
+    try:
+        return (yield from measure.steps(checked))
+    except NotSuitedError as error:
+        return Result(None, f"Not measured: {error}")
 
 
 def _through(

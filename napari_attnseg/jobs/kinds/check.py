@@ -8,7 +8,6 @@ full), ``measures`` (names, instead of those of the form), ``seed``, ``settings`
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +16,11 @@ from napari_attnseg.config import PredictConfig
 from napari_attnseg.io import read_volume
 from napari_attnseg.jobs.contract import JOBS, Context, Event
 from napari_attnseg.jobs.inputs import (
-    JobError,
     read_images,
     require_new_files,
     require_writable,
 )
+from napari_attnseg.jobs.map_files import bare_name, map_record
 from napari_attnseg.jobs.reports import Clock
 
 if TYPE_CHECKING:
@@ -59,30 +58,7 @@ def check(settings: dict[str, Any], context: Context) -> Generator[Event, None, 
 
 def check_record(map_file: Path) -> Path:
     """Return where the results of checking a map are kept."""
-    return map_file.with_name(f"{_bare(map_file)}_check.json")
-
-
-def map_record(map_file: Path) -> dict[str, Any]:
-    """Return the record that was written beside a map.
-
-    Raises:
-        JobError: If the map or its record is not there, or is damaged.
-    """
-    record = map_file.with_name(f"{_bare(map_file)}.json")
-    for file in (map_file, record):
-        if not file.is_file():
-            raise JobError(f"{file} is missing; make the map again, then check it.")
-    try:
-        found = json.loads(record.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise JobError(f"{record} is damaged; make the map again, then check it.") from error
-    if not isinstance(found, dict) or not {"method", "layer", "class"} <= found.keys():
-        raise JobError(f"{record} is not the record of a map; make the map again.")
-    return found
-
-
-def _bare(file: Path) -> str:
-    return file.name.removesuffix(".gz").removesuffix(".nii")
+    return map_file.with_name(f"{bare_name(map_file)}_check.json")
 
 
 def _reported(
