@@ -57,7 +57,8 @@ class ChannelAffinity(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # Sums of products over all voxels are too large for half precision.
-        with torch.autocast(x.device.type, enabled=False):
+        device = "cpu" if x.device.type == "meta" else x.device.type
+        with torch.autocast(device, enabled=False):
             flat = x.flatten(2)
             flat = flat if flat.dtype == torch.float64 else flat.float()
             energy = flat @ flat.transpose(1, 2)  # (B, C, C)

@@ -67,10 +67,13 @@ class ModelOutput:
     Args:
         logits: ``(B, K, D, H, W)`` at the input's size.
         auxiliary: Further tensors that `SegmentationModel.auxiliary_loss` turns into a loss.
+        parts: Scalars by name that the loss adds up to, where the network's paper names them;
+            `SegmentationModel.network_loss` enters them.
     """
 
     logits: Tensor
     auxiliary: Auxiliary = field(default_factory=dict)
+    parts: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,8 @@ class SegmentationModel(nn.Module):
         """Voxels around a region that unpadded convolutions need to see to label it."""
         self.entrance: nn.Module = Entrance()
         """Where attention may sit that moves the input; see `Entrance`."""
+        self.training_progress = 0.0
+        """How far training has come, 0 to 1; whoever trains says it, for losses that fade."""
         self.layers: dict[str, Layer] = {}
         self.stages = nn.ModuleDict()
 
