@@ -67,6 +67,11 @@ def product(strides: Sequence[Size]) -> Size:
     return cast("Size", tuple(math.prod(axis) for axis in zip(*strides, strict=True)))
 
 
+def common_multiple(*sizes: Size) -> Size:
+    """Return the smallest size that is a multiple of each, axis by axis."""
+    return cast("Size", tuple(math.lcm(*axis) for axis in zip(*sizes, strict=True)))
+
+
 def level_name(level: int, depth: int) -> str:
     """Return the name of the encoder layer at a level, the deepest being the bottleneck."""
     return "bottleneck" if level == depth else f"encoder{level}"

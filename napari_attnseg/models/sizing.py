@@ -15,11 +15,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from napari_attnseg.axes import Size
 from napari_attnseg.config import Config, ModelConfig, setting
 from napari_attnseg.models.contract import MakeAttention, SegmentationModel
-from napari_attnseg.models.levels import product, strides_of
+from napari_attnseg.models.levels import common_multiple, product, strides_of
 from napari_attnseg.models.sites import AttentionSite, place_name
 from napari_attnseg.models.unet import UNet, UNetOptions
 
 Build = Callable[[ModelConfig, Any, MakeAttention], SegmentationModel]
+Scale = Callable[[Any, float], Any]
 
 STEPS = (4, 8)
 """Widths are multiples of these, which processors multiply faster: up to 32, and from there."""
@@ -52,56 +53,66 @@ def multiply_adds(model: SegmentationModel, size: Size) -> int:
     return counter.get_total_flops() // 2
 
 
-def sized(build: Build, config: ModelConfig, options: Any) -> Any:
+def scaled_widths(options: Any, factor: float) -> Any:
+    """Return options whose widths are multiplied and rounded, and are the network's own."""
+    widths = tuple(rounded_width(width * factor) for width in options.widths)
+    return options.replace(widths=widths, cost="own")
+
+
+def sized(build: Build, config: ModelConfig, options: Any, scale: Scale = scaled_widths) -> Any:
     """Return options whose widths are the network's own.
 
-    Where ``options.cost`` is ``"unet"``, widths are all multiplied by one number and rounded, so
-    that a forward pass costs about as much as that of a U-Net with the widths, strides and
-    kernels that were given.
+    Where ``options.cost`` is ``"unet"``, they are scaled by one number, so that a forward pass
+    costs about as much as that of a U-Net with the widths, strides and kernels that were given.
 
     Args:
         build: Makes the network.
         config: Of the network.
         options: With ``widths``, ``strides``, ``kernels`` and ``cost``.
+        scale: Makes a network's own options of these and a factor.
     """
     if options.cost == "own":
         return options
-    dims, channels, classes = config.dims, config.in_channels, config.out_channels
     settings = json.dumps(options.to_dict())
     kind: Any = type(options)
-    widths = _own_widths(build, kind, settings, dims, channels, classes)
-    return options.replace(widths=widths, cost="own")
+    task = config.dims, config.in_channels, config.out_channels
+    return scale(options, _factor(build, kind, settings, scale, *task))
 
 
 @lru_cache(maxsize=256)
-def _own_widths(
-    build: Build, kind: type[Config], settings: str, dims: int, channels: int, classes: int
-) -> tuple[int, ...]:
+def _factor(
+    build: Build,
+    kind: type[Config],
+    settings: str,
+    scale: Scale,
+    dims: int,
+    channels: int,
+    classes: int,
+) -> float:
     options: Any = kind.from_dict(json.loads(settings))
     config = ModelConfig(dims=dims, in_channels=channels, out_channels=classes)
     planned = UNetOptions(widths=options.widths, strides=options.strides, kernels=options.kernels)
-    size = product(strides_of(options.strides, len(options.widths), dims))
+    multiple = product(strides_of(options.strides, len(options.widths), dims))
 
-    def cost(build: Build, options: Any) -> int:
+    def cost(build: Build, options: Any) -> float:
+        """Return the multiplications per voxel."""
         with torch.device("meta"):
-            return multiply_adds(build(config, options, _nothing), size)
-
-    def own(factor: float) -> Any:
-        widths = tuple(_rounded(width * factor) for width in options.widths)
-        return options.replace(widths=widths, cost="own")
+            model = build(config, options, _nothing)
+            size = common_multiple(multiple, model.size_multiple)
+            return multiply_adds(model, size) / math.prod(size)
 
     goal = cost(cast("Build", UNet), planned)
-    whole, half = cost(build, own(1.0)), cost(build, own(0.5))
+    whole, half = cost(build, scale(options, 1.0)), cost(build, scale(options, 0.5))
     # Each layer costs its input's width times its output's, so the sum is a f + b f^2.
     b = 2 * whole - 4 * half
     if b <= 0:  # so few channels that rounding decides
-        return cast("tuple[int, ...]", own(math.sqrt(goal / whole)).widths)
+        return math.sqrt(goal / whole)
     a = whole - b
-    factor = (math.sqrt(a**2 + 4 * b * goal) - a) / (2 * b)
-    return cast("tuple[int, ...]", own(factor).widths)
+    return (math.sqrt(a**2 + 4 * b * goal) - a) / (2 * b)
 
 
-def _rounded(width: float) -> int:
+def rounded_width(width: float) -> int:
+    """Return the nearest of the widths that are quick to compute."""
     step = STEPS[width > 32]
     return max(step, round(width / step) * step)
 

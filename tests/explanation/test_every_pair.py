@@ -25,6 +25,7 @@ from napari_attnseg.inference import Run, predict
 from napari_attnseg.models import ModelError, SegmentationModel, build_model, check_pair
 from napari_attnseg.models.attention import ATTENTION, AttentionModule
 from napari_attnseg.models.backbones import BACKBONES
+from napari_attnseg.models.channel_gate import ChannelGate
 from napari_attnseg.models.sites import SITES
 from napari_attnseg.preprocessing import preprocess
 from napari_attnseg.preprocessing.resample import resample
@@ -66,7 +67,7 @@ class Pair:
         stored = self.choose(STORED, "stored")
         multiple = build_model(self.config).size_multiple
         more = self.choose(SIZES, "size")
-        sizes = [3 * n + m if n > 1 else m for n, m in zip(multiple, more, strict=True)]
+        sizes = [enough(n) + m if n > 1 else m for n, m in zip(multiple, more, strict=True)]
         by_axis = dict(zip(map(axis_of, self.orientation[::-1]), sizes, strict=True))
         shape = [by_axis[axis_of(letter)] for letter in stored[::-1]]
         data = np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32)
@@ -83,6 +84,11 @@ class Pair:
             "patch_size": patch if self.config.dims == 3 else (1, *patch[1:]),
             "dims": self.config.dims,
         }
+
+
+def enough(multiple: int) -> int:
+    """Return voxels of which some layer voxel sees none of the outermost two, nor padding."""
+    return max(10, min(3 * multiple, 2 * multiple + 4))
 
 
 def axis_of(letter: str) -> int:
@@ -144,7 +150,7 @@ def linear_part(module: nn.Module) -> nn.Module | None:
         return mean(*facts, count_include_pad=False)
     if isinstance(module, (nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)):
         return nn.Identity()  # the mean of a whole map has no place of its own
-    if isinstance(module, AttentionModule):
+    if isinstance(module, (AttentionModule, ChannelGate)):
         return Identity()
     return None
 
