@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from napari_attnseg.gui.viewer.volume_layers import LayerData, volume_layers
-from napari_attnseg.io import FORMATS, read_volume, series_format_of, stem
+from napari_attnseg.io import FORMATS, is_marked_folder, read_volume, series_format_of, stem
 
 Paths = str | list[str]
 NO_VOLUMES = ("slices", "stl")
@@ -46,5 +46,5 @@ def read(path: Paths) -> list[LayerData]:
 
 def _is_volume(path: Path) -> bool:
     if path.is_dir():
-        return series_format_of(path) is not None
+        return is_marked_folder(path) or series_format_of(path) is not None
     return path.name.lower().endswith(claimed_suffixes())

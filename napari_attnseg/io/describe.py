@@ -12,6 +12,7 @@ import numpy as np
 from napari_attnseg.io.format import (
     VolumeError,
     folder_format_of,
+    is_marked_folder,
     known_suffix,
     series_format_of,
 )
@@ -40,7 +41,7 @@ def describe_all(paths: Iterable[str | Path]) -> list[dict[str, Any]]:
     """Return one row for each file; a folder stands for the volumes in it and below."""
     rows = []
     for path in map(Path, paths):
-        if not path.is_dir():
+        if not path.is_dir() or is_marked_folder(path):
             rows.append(describe(path))
             continue
         files = volumes_in(path)
@@ -53,7 +54,8 @@ def describe_all(paths: Iterable[str | Path]) -> list[dict[str, Any]]:
 def volumes_in(folder: Path) -> list[Path]:
     """Return the volumes in a folder and below, sorted; hidden ones are left out."""
     found = (one for one in folder.rglob("*") if known_suffix(one) and one.is_file())
-    return sorted(one for one in found if not _is_hidden(one.relative_to(folder)))
+    marked = (one for one in folder.rglob("*.zarr") if is_marked_folder(one))
+    return sorted(one for one in (*found, *marked) if not _is_hidden(one.relative_to(folder)))
 
 
 def _row(path: Path, read: Callable[[], Volume]) -> dict[str, Any]:

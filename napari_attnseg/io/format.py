@@ -84,7 +84,13 @@ class Format(Protocol):
 
 
 class FolderFormat(Protocol):
-    """A format whose volume is a folder of files, such as one file a slice."""
+    """A format whose volume is a folder of files, such as one file a slice.
+
+    ``is_marked`` tells whether a folder is known by a file that describes it, so that nothing else
+    is looked for in it.
+    """
+
+    is_marked: bool
 
     def matches(self, folder: Path) -> bool:
         """Return whether a folder looks like one volume of this format."""
@@ -162,6 +168,8 @@ def series_format_of(path: Path) -> SeriesFormat | None:
     """Return the format of which a file is a part or of which a folder holds some, or None."""
     if known_suffix(path) and not path.is_dir():
         return None
+    if is_marked_folder(path):
+        return None
     found = (part() for part in SERIES_FORMATS.values())
     return next((one for one in found if one.recognises(path)), None)
 
@@ -170,6 +178,17 @@ def folder_format_of(folder: Path) -> FolderFormat | None:
     """Return the format of a folder that is one volume, or None."""
     found = (part() for part in FOLDER_FORMATS.values())
     return next((one for one in found if one.matches(folder)), None)
+
+
+def marked_folder_format_of(folder: Path) -> FolderFormat | None:
+    """Return the format of a folder that is one volume by a file that describes it, or None."""
+    found = (part() for part in FOLDER_FORMATS.values())
+    return next((one for one in found if one.is_marked and one.matches(folder)), None)
+
+
+def is_marked_folder(path: Path) -> bool:
+    """Return whether a path is a folder that is one volume by a file that describes it."""
+    return path.is_dir() and marked_folder_format_of(path) is not None
 
 
 def _named_suffix(name: str) -> str | None:

@@ -13,8 +13,8 @@ from napari_attnseg.io.format import (
     HeaderError,
     Remedy,
     VolumeError,
-    folder_format_of,
     format_of,
+    marked_folder_format_of,
     series_format_of,
 )
 from napari_attnseg.io.stored import RAW, TEXT, Stored
@@ -120,6 +120,6 @@ def _stored(path: Path) -> Stored | None:
 
 
 def _open_zarr(path: Path, larger_than: int) -> Volume | None:
-    found = folder_format_of(path) if path.is_dir() else None
+    found = marked_folder_format_of(path) if path.is_dir() else None
     opened = getattr(found, "open_folder", None)
     return opened(path, larger_than) if opened is not None else None

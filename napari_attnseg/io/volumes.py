@@ -10,6 +10,7 @@ from napari_attnseg.io.format import (
     VolumeError,
     folder_format_of,
     format_of,
+    marked_folder_format_of,
     series_format_of,
 )
 from napari_attnseg.io.labels import as_label_map
@@ -91,6 +92,8 @@ def _read(path: Path, series: Choice, remedy: Remedy | None) -> Volume:
         raise VolumeError(f"There is no file {str(path)!r}.")
     if not path.is_dir():
         _require_file(path)
+    elif (marked := marked_folder_format_of(path)) is not None:
+        return marked.read_folder(path)
     one_of_several = series_format_of(path)
     if one_of_several is not None:
         return one_of_several.read(path, series, remedy)

@@ -33,6 +33,7 @@ class Slices:
 
     suffixes: tuple[str, ...] = ()
     named_suffixes: tuple[str, ...] = SUFFIXES
+    is_marked = False
 
     def matches(self, folder: Path) -> bool:
         """Return whether a folder holds pictures of one kind."""

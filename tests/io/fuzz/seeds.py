@@ -25,7 +25,6 @@ from pydicom.uid import (
 )
 
 from napari_attnseg import Volume, read_volume, write_volume
-from napari_attnseg.io import FORMATS
 from napari_attnseg.volume import Storage
 
 SHAPE = (1, 5, 7, 9)
@@ -59,7 +58,7 @@ def make(folder: Path) -> dict[str, Path]:
     found["dicom-enhanced"] = _enhanced(folder / "dicom-enhanced")
     if importlib.util.find_spec("highdicom") is not None:
         found["dicom-seg"] = _segmentation(folder / "dicom-seg")
-    if importlib.util.find_spec("zarr") is not None and "zarr" in FORMATS:
+    if importlib.util.find_spec("zarr") is not None:
         for suffix in (".ome.zarr", ".zarr"):
             path = folder / f"zarr{suffix}" / f"case{suffix}"
             found[f"zarr{suffix}"] = write_volume(path, _volume())

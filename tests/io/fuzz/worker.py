@@ -8,21 +8,29 @@ A crash ends this process and no other; whoever started it knows from the last l
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import time
 import traceback
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import mutations
 import numpy as np
 
 from napari_attnseg import read_volume
-from napari_attnseg.io import VolumeError
+from napari_attnseg.io import VolumeError, open_volume
 from napari_attnseg.volume import Volume
 
 ALLOWANCE = 64 << 20
+READERS: tuple[Callable[[Path], Volume], ...] = (
+    read_volume,
+    partial(read_volume, labels=True),
+    lambda path: open_volume(path, larger_than=0).loaded(),
+)
 LONGEST_SENTENCE = 400
 STATUS = Path("/proc/self/status")
 REFERENCES = Path("/proc/self/clear_refs")
@@ -30,6 +38,7 @@ REFERENCES = Path("/proc/self/clear_refs")
 
 def main() -> None:
     folder, seed, start, count = Path(sys.argv[1]), *map(int, sys.argv[2:5])
+    os.environ["ATTNSEG_CACHE"] = str(folder.parent / "cache")
     places = json.loads((folder / "seeds.json").read_text())
     names = sorted(places)
     warnings.filterwarnings("error", module="napari_attnseg")
@@ -56,7 +65,7 @@ def one(folder: Path, name: str, place: str, seed: int, index: int) -> dict[str,
     path = scratch / place
     honest = sum(one.stat().st_size for one in (folder / Path(place).parts[0]).rglob("*"))
     start_memory, start = peak(), time.perf_counter()
-    result, problem = outcome(path, is_label=bool(random.random() < 0.3))
+    result, problem = outcome(path, READERS[int(random.integers(len(READERS)))])
     seconds = time.perf_counter() - start
     grown = peak(new=False) - start_memory
     if grown > ALLOWANCE + 2 * honest:
@@ -68,9 +77,9 @@ def one(folder: Path, name: str, place: str, seed: int, index: int) -> dict[str,
     return {"how": how, "result": result, "problem": problem, "seconds": seconds, "grown": grown}
 
 
-def outcome(path: Path, *, is_label: bool) -> tuple[str, str]:
+def outcome(path: Path, read: Callable[[Path], Volume]) -> tuple[str, str]:
     try:
-        volume = read_volume(path, labels=is_label or None)
+        volume = read(path)
     except VolumeError as error:
         return f"refused: {error}", wrong_with_sentence(str(error), path)
     except Exception:  # noqa: BLE001 - whatever it is, it is the finding
