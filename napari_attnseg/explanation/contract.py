@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -107,15 +107,7 @@ class LocalMethod(Method):
         return len(view.starts())
 
     def steps(self, view: View) -> Work[Painted]:
-        total: Tensor | None = None
-        for start in view.starts():
-            capture = view.capture(start)
-            canvas = view.grid_of(capture.activations)
-            total = canvas.empty(1) if total is None else total
-            canvas.add(total, start, self.one_window(capture)[0], is_weighted=False)
-            del capture
-            yield
-        return Painted(cast("Tensor", total)[0])
+        return add_up(view, self.one_window)
 
 
 class TwoPassMethod(Method):
@@ -244,6 +236,24 @@ class InputMethod(Method):
 
     def module_for(self, model: SegmentationModel, layer: str) -> torch.nn.Module:
         return model
+
+
+def add_up(view: View, one_window: Callable[[Capture], Tensor]) -> Work[Painted]:
+    """Yield after every window that the target reaches, and return the sum of their maps.
+
+    Args:
+        view: The network.
+        one_window: From a window to its map, ``(1, 1, d, h, w)``.
+    """
+    total: Tensor | None = None
+    for start in view.starts():
+        capture = view.capture(start)
+        canvas = view.grid_of(capture.activations)
+        total = canvas.empty(1) if total is None else total
+        canvas.add(total, start, one_window(capture)[0], is_weighted=False)
+        del capture
+        yield
+    return Painted(cast("Tensor", total)[0])
 
 
 def untouched(view: View, start: Size) -> Capture:

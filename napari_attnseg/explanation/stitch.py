@@ -122,8 +122,9 @@ def stitched_map(
     if isinstance(stitcher, Stitcher):
         stitcher.layer = method.module_for(stitcher.network, stitcher.name)
     steps = method.steps(stitcher)
-    total, done = method.work(stitcher), 0
+    done = 0
     with evaluating(stitcher.model):
+        total = method.work(stitcher)
         while True:
             if should_stop():
                 steps.close()
@@ -136,7 +137,7 @@ def stitched_map(
                 painted = end.value
                 break
             done += 1
-            yield WindowReport(min(done, total), total, "Explaining")
+            yield WindowReport(done, total, "Explaining")
     stride, offset = (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)
     if stitcher.canvas is not None and not method.is_input:
         stride, offset = stitcher.canvas.stride, stitcher.canvas.offset

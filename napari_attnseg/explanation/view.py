@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -85,6 +85,8 @@ class View(ABC):
         self.canvas: Canvas | None = None
         self.tally = Tally()
         self.keeps_activations = False
+        self.notes: dict[str, Any] = {}
+        """What a method works out once."""
         self._labels = labels
         self._voxels = target.voxels
         self._kept: dict[Size, Tensor] = {}
@@ -243,7 +245,9 @@ class View(ABC):
         return result.to(self.device)
 
     def _score(self, start: Size, logits: Tensor) -> Tensor:
-        return self.target.score(logits, self.score_weights(start)).double().cpu()
+        # Small differences of these are looked at; not every device has float64.
+        logits, weights = logits.cpu().double(), self.score_weights(start).cpu().double()
+        return self.target.score(logits, weights)
 
     def _region(self, start: Size) -> Tensor:
         pairs = zip(start, self.plan.window, strict=True)

@@ -10,7 +10,7 @@ import torch
 
 from napari_attnseg.config import ModelConfig
 from napari_attnseg.inference import Run, load_run, save_run_files, save_weights_atomic
-from napari_attnseg.models import build_model
+from napari_attnseg.models import SegmentationModel, build_model
 from napari_attnseg.preprocessing import Plan
 from napari_attnseg.preprocessing.plan import ChannelPlan
 from napari_attnseg.volume import Volume
@@ -62,3 +62,36 @@ def make_run(tmp_path: Path) -> MakeRun:
 def image() -> Volume:
     data = np.random.default_rng(0).normal(size=(1, 22, 34, 27)).astype(np.float32)
     return Volume(data, np.diag([1.0, 1.0, 1.0, 1.0]))
+
+
+CHEAP: dict[str, dict[str, Any]] = {
+    "occlusion": {"count": 6, "baseline": "median"},
+    "integrated-gradients": {"steps": 2},
+    "modality": {"steps": 2},
+    "smooth-grad": {"samples": 2},
+}
+
+
+@pytest.fixture
+def cheap() -> Callable[[str], dict[str, Any]]:
+    """Return options with which a method takes little time."""
+    return lambda method: dict(CHEAP.get(method, {}))
+
+
+@pytest.fixture
+def suited() -> Callable[..., SegmentationModel]:
+    """Build a network that every method suits: with ReLU and presence heads."""
+
+    def build(dims: int = 3, **more: Any) -> SegmentationModel:
+        torch.manual_seed(0)
+        config = {
+            "backbone": f"unet{dims}d",
+            "preset": "tiny",
+            "dims": dims,
+            "out_channels": 3,
+            "attention": "presence",
+            "options": {"activation": "relu"},
+        }
+        return build_model(ModelConfig(**{**config, **more})).eval()
+
+    return build
