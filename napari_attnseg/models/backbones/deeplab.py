@@ -135,7 +135,7 @@ class DeepLab(SegmentationModel):
         super().__init__(config, size_multiple=product(strides[: last + 1]))
         self.options = sized(partial(DeepLab, encoder=encoder), config, options)
         self.kernels = kernels_of(options.kernels, levels, dims)
-        self.last, self.low = last, max(1, last - 2)
+        self.strides, self.last, self.low = strides, last, max(1, last - 2)
         steps = ENCODERS[encoder](self._shape(strides))
         self._build_encoder(steps, make_attention)
         self._build_pyramid(strides, make_attention)

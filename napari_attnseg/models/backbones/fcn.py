@@ -15,7 +15,7 @@ from napari_attnseg.models import blocks
 from napari_attnseg.models.backbones import BACKBONES, Backbone, Preset
 from napari_attnseg.models.blocks import per_axis
 from napari_attnseg.models.contract import Auxiliary, MakeAttention, SegmentationModel
-from napari_attnseg.models.encoders import EncoderShape, in_sequence
+from napari_attnseg.models.encoders import EncoderShape, published
 from napari_attnseg.models.encoders.layers import conv
 from napari_attnseg.models.encoders.vgg import vgg
 from napari_attnseg.models.levels import kernels_of, product, strides_of
@@ -131,7 +131,7 @@ class FCN(SegmentationModel):
         above, stride = self.layers[f"encoder{self.depth - 1}"].grid, self.strides[-1]
         grid = above.after(stride, stride, (0, 0, 0)).after(kernel)
         attention = attend("bottleneck", self.depth, width, layer="bottleneck")
-        self.add_layer("bottleneck", Stage(in_sequence(named), attention), grid, width)
+        self.add_layer("bottleneck", Stage(published(named), attention), grid, width)
 
     def _connected(self, channels: int, width: int, kernel: Size) -> list[nn.Module]:
         norm = self.options.norm

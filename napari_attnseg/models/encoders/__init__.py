@@ -122,9 +122,18 @@ class Draft:
     def steps(self) -> list[Step]:
         """Return the levels, from fine to coarse."""
         return [
-            Step(level, in_sequence(named), *self._reached[level])
+            Step(level, published(named), *self._reached[level])
             for level, named in self._named.items()
         ]
+
+
+class Published(nn.Sequential):
+    """Layers whose names are those in published files; see `napari_attnseg.models.pretrained`."""
+
+
+def published(named: Sequence[tuple[str, nn.Module]]) -> Published:
+    """Return layers one after the other that published weights can be loaded into."""
+    return Published(OrderedDict(in_sequence(named).named_children()))
 
 
 def in_sequence(named: Sequence[tuple[str, nn.Module]]) -> nn.Sequential:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from torch import Tensor, nn
@@ -39,7 +40,8 @@ class SplitConv(nn.Module):
     def __init__(self, dims: int, channels: int, kernel: Size, dilation: Size, norm: str) -> None:
         super().__init__()
         wide, hidden = channels * RADIX, max(channels * RADIX // 4, 32)
-        self.conv = conv(dims, channels, wide, kernel, dilation=dilation, groups=RADIX)
+        groups = math.gcd(channels, RADIX)
+        self.conv = conv(dims, channels, wide, kernel, dilation=dilation, groups=groups)
         self.bn0 = blocks.norm(dims, norm, wide)
         self.fc1 = conv(dims, channels, hidden, 1, bias=True)
         self.bn1 = blocks.norm(dims, norm, hidden)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch import Tensor, nn
@@ -66,7 +67,8 @@ class Bottleneck(nn.Module):
         wiring: dict[str, Any] = {"stride": stride, "dilation": dilation}
         self.conv1 = conv(dims, channels, inner, 1)
         self.bn1 = blocks.norm(dims, norm, inner)
-        self.conv2 = conv(dims, inner, inner, kernel, groups=shape.groups, **wiring)
+        groups = math.gcd(inner, shape.groups)
+        self.conv2 = conv(dims, inner, inner, kernel, groups=groups, **wiring)
         self.bn2 = blocks.norm(dims, norm, inner)
         self.conv3 = conv(dims, inner, out, 1)
         self.bn3 = blocks.norm(dims, norm, out)
