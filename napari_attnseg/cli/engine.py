@@ -30,7 +30,7 @@ def run_job(
         on_event: Also called with every event.
     """
     # What a library prints must not get into a result on stdout.
-    with _stop_on_ctrl_c() as stop, contextlib.redirect_stdout(sys.stderr), Display(title) as bar:
+    with stop_on_ctrl_c() as stop, contextlib.redirect_stdout(sys.stderr), Display(title) as bar:
         steps = JOBS[kind](settings, Context(should_stop=stop.is_set))
         while True:
             try:
@@ -43,7 +43,7 @@ def run_job(
 
 
 @contextlib.contextmanager
-def _stop_on_ctrl_c() -> Iterator[threading.Event]:
+def stop_on_ctrl_c() -> Iterator[threading.Event]:
     """Give an event that the first Ctrl-C sets; the second one ends the program."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():

@@ -15,6 +15,7 @@ import typer
 from napari_attnseg import __version__
 from napari_attnseg.cli import (
     compare,
+    data,
     demo,
     evaluate,
     explain,
@@ -31,7 +32,7 @@ from napari_attnseg.jobs.sentences import UNEXPECTED
 from napari_attnseg.registry import UnknownPartError
 from napari_attnseg.threads import sharing_processor
 
-COMMAND_MODULES = (demo, machine, project, train, predict, explain, evaluate, compare, files)
+COMMAND_MODULES = (demo, machine, project, train, predict, explain, evaluate, compare, files, data)
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 
