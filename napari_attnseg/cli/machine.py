@@ -9,10 +9,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from napari_attnseg import __version__
-from napari_attnseg.cli.app import Json, app, print_json, print_line
+from napari_attnseg.cli.app import Device, Json, app, print_json, print_line
 from napari_attnseg.cli.engine import run_job
 
 _GIGABYTE = 2**30
@@ -44,8 +46,25 @@ def doctor(as_json: Json = False) -> None:
 
 
 @app.command()
-def models(as_json: Json = False) -> None:
+def models(  # noqa: PLR0913 - each option of the command is an argument
+    backbone: Annotated[str, typer.Argument(help="With --cost: the network.")] = "",
+    attention: Annotated[str, typer.Argument(help="With --cost: its attention.")] = "none",
+    cost: Annotated[bool, typer.Option("--cost", help="Measure one on this machine.")] = False,
+    preset: Annotated[str | None, typer.Option(help="With --cost: its size.")] = None,
+    dims: Annotated[int | None, typer.Option(help="With --cost: 2 or 3.")] = None,
+    project: Annotated[
+        Path | None, typer.Option(help="With --cost: its plan sizes network and patches.")
+    ] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
     """List backbones, attention modules, sites, presets, parameter counts and pairs."""
+    if cost != bool(backbone):
+        raise typer.BadParameter("BACKBONE and --cost go together; without both all are listed")
+    if cost:
+        given = {"backbone": backbone, "attention": attention, "dims": dims, "preset": preset}
+        _print_cost(_cost_of(given, project, device), as_json=as_json)
+        return
     with contextlib.redirect_stdout(sys.stderr):
         from napari_attnseg.models import list_models
 
@@ -53,6 +72,10 @@ def models(as_json: Json = False) -> None:
     if as_json:
         print_json(found)
         return
+    _print_catalogue(found)
+
+
+def _print_catalogue(found: dict[str, Any]) -> None:
     print_line("backbones")
     for backbone in found["backbones"]:
         for preset in backbone["presets"]:
@@ -65,6 +88,49 @@ def models(as_json: Json = False) -> None:
     for network in found["networks"]:
         for preset in network.get("presets") or [network]:
             print_line(f"  {network['name']:10} {_preset(preset)}")
+
+
+def _cost_of(given: dict[str, Any], project: Path | None, device: str) -> dict[str, Any]:
+    with contextlib.redirect_stdout(sys.stderr):
+        from napari_attnseg.models.backbones import BACKBONES
+
+        dims = given["dims"] or BACKBONES[given["backbone"]].dims[0]
+    preset = given["preset"] or ("tiny" if project is None else "plan")
+    model = {**given, "dims": dims, "preset": preset}
+    settings: dict[str, Any] = {"model": model, "device": device}
+    if project is not None:
+        from napari_attnseg.cohort.project import Project
+
+        opened = Project.open(project)
+        settings["project"] = str(opened.path)
+        settings["model"] |= {
+            "in_channels": max(1, len(opened.channels)),
+            "out_channels": len(opened.classes) + 1,
+        }
+    return run_job("measure_model", settings, "Measuring the network")
+
+
+def _print_cost(cost: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(cost)
+        return
+    if cost.get("parameters"):
+        patch = " x ".join(map(str, cost["patch_size"]))
+        print_line(f"parameters      {cost['parameters']:,}")
+        print_line(f"multiply-adds   {cost['multiply_adds']:,} a window of {patch} voxels")
+        for name, what in (("window", "a window"), ("step", f"a step of {cost['batch_size']}")):
+            print_line(f"{what:15} {_measured(cost, name)}")
+        print_line(f"measured on     {cost['measured_on']}")
+    if cost.get("note"):
+        print_line(cost["note"])
+
+
+def _measured(cost: dict[str, Any], name: str) -> str:
+    seconds, size = cost[f"{name}_seconds"], cost[f"{name}_bytes"]
+    time = "time not measured" if seconds is None else f"{seconds:.3g} s"
+    if size is None:
+        return f"{time}, at least {cost[f'predicted_{name}_bytes'] / 1e6:,.0f} MB"
+    return f"{time}, {size / 1e6:,.0f} MB"
 
 
 def _preset(preset: dict[str, Any]) -> str:

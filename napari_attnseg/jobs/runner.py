@@ -10,8 +10,9 @@ from napari_attnseg.jobs.handle import Handle
 from napari_attnseg.jobs.process import JobProcess
 from napari_attnseg.jobs.worker import Worker
 
-OWN_CHILD = ("train",)
-"""Kinds that would make everything else wait, and whose memory must come back when they end."""
+OWN_CHILD = ("train", "compare", "measure_model")
+"""Kinds that would make everything else wait, whose memory must come back when they end, or is to
+be measured."""
 
 
 class Runner:

@@ -89,7 +89,7 @@ class ModelDesk:
         self.described.emit(None)
         self._work.start(
             "describe_model",
-            self._description_settings(config),
+            {"model": config.to_dict(), **self.sized_by()},
             f"Describing {self.title(config)}",
             on_event=lambda work, event: self._take_description(config, work, event),
             quiet=True,
@@ -168,11 +168,10 @@ class ModelDesk:
         self._asked = None
         self.refresh_runs()
 
-    def _description_settings(self, config: ModelConfig) -> dict[str, Any]:
-        settings: dict[str, Any] = {"model": config.to_dict()}
-        if self._cases.project is not None:
-            settings["project"] = str(self._cases.project.path)
-        return settings
+    def sized_by(self) -> dict[str, Any]:
+        """Return what sizes a new network, as the settings of a job: the project, if there is."""
+        project = self._cases.project
+        return {} if project is None else {"project": str(project.path)}
 
     def _taker(self, answer: str) -> Callable[[Work, Event], None]:
         def take(work: Work, event: Event) -> None:

@@ -9,6 +9,7 @@ from psygnal import Signal
 from napari_attnseg.jobs import Runner as ChildRunner
 from napari_attnseg.session.background import Background, Deliver, deliver_now
 from napari_attnseg.session.cases import CaseDesk
+from napari_attnseg.session.costs import QUIET_KINDS, CostDesk
 from napari_attnseg.session.explanations import ExplanationDesk
 from napari_attnseg.session.model import ModelDesk
 from napari_attnseg.session.predictions import PredictionDesk
@@ -37,6 +38,7 @@ class Session:
         self.work = WorkList(runner or ChildRunner(), deliver)
         self.cases = CaseDesk(self.background, self.say)
         self.model = ModelDesk(self.background, self.work, self.cases, self.say)
+        self.costs = CostDesk(self.work, self.cases)
         shared = (self.background, self.work, self.cases, self.model)
         self.training = TrainingDesk(*shared, self.say)
         self.predictions = PredictionDesk(*shared, self.say)
@@ -77,7 +79,7 @@ class Session:
         self.work.close()
 
     def _job_ended(self, work: Work) -> None:
-        if work.problem is not None and not (work.quiet and work.kind == "describe_model"):
+        if work.problem is not None and not (work.quiet and work.kind in QUIET_KINDS):
             self.report(work.problem)
         elif work.state == "LOST":
             text = f"{work.title} ended unexpectedly. What was saved is kept."

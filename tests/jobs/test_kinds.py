@@ -191,9 +191,43 @@ def test_a_network_is_described_with_what_it_costs(project: Path, runner: Runner
     assert handle.wait(60) is State.DONE, handle.trouble
     result = handle.result or {}
     assert result["parameters"] > 0
-    assert result["case_seconds"] > 0
+    assert result["model"]["options"]["widths"]
     assert len(result["spacing_dhw"]) == 3
     assert any(level["attention"] for level in result["levels"])
+
+
+def test_a_network_is_measured_once_on_this_machine(
+    project: Path, runner: Runner, tmp_path: Path
+) -> None:
+    model = {"backbone": "unet3d", "attention": "se", "preset": "plan"}
+    settings = {"model": model, "project": str(project), "device": "cpu", "cache": str(tmp_path)}
+
+    handle = runner.start("measure_model", settings)
+    assert handle.wait(120) is State.DONE, handle.trouble
+    again = runner.start("measure_model", {**settings, "only_known": True})
+
+    assert again.wait(60) is State.DONE, again.trouble
+    first, second = handle.result or {}, again.result or {}
+    assert first == second
+    assert first["window_seconds"] > 0
+    assert first["step_bytes"] > 0
+    assert first["note"] == ""
+
+
+def test_the_windows_of_a_case_are_those_of_prediction(runner: Runner) -> None:
+    settings = {
+        "plan": {"patch_size": [16, 16, 16], "spacing_dhw": [1, 1, 1], "dims": 3},
+        "size_multiple": [4, 4, 4],
+        "context_margin": [0, 0, 0],
+        "shape_dhw": [16, 24, 20],
+        "affine": [[1, 0, 0, 0], [0, 2, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]],
+    }
+
+    handle = runner.start("count_windows", settings)
+
+    # 48 voxels along H from every eighth, 20 along W from two starts.
+    assert handle.wait(60) is State.DONE, handle.trouble
+    assert (handle.result or {})["windows"] == 1 * 5 * 2
 
 
 @pytest.mark.parametrize(("kind", "key"), [("models", "pairs"), ("device", "precision")])

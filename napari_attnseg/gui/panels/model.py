@@ -95,6 +95,7 @@ class ModelPanel(Panel):
         model.catalogue_changed.connect(self._refresh)
         model.config_changed.connect(lambda _: self._refresh())
         model.described.connect(lambda _: self._refresh())
+        self.session.costs.changed.connect(self._show_network)
         model.runs_changed.connect(self._refresh)
         model.run_changed.connect(self._run_changed)
         self.session.cases.case_opened.connect(lambda _: self._refresh())
@@ -210,15 +211,16 @@ class ModelPanel(Panel):
         model = self.session.model
         if self.trained.isChecked() and model.run is not None:
             shown, problem = model.run_description, ""
+            settings = {"run": str(model.run.path)}
         else:
             shown, problem = model.description, model.description_problem
+            settings = model.sized_by()
+        self.session.costs.want(shown, settings)
         self.drawing.show_network(shown, problem or "The network is being built…")
         self.facts.setText(problem if shown is None else self._cost(shown))
 
     def _cost(self, description: dict[str, Any]) -> str:
         parts = [_parameters(int(description["parameters"]))]
-        if description.get("memory_bytes"):
-            parts.append(f"{_bytes(description['memory_bytes'])} while training")
         fields = [level.get("receptive_field_dhw") for level in description.get("levels", ())]
         seen = [max(field) for field in fields if field]
         case = self.session.cases.case
@@ -227,9 +229,7 @@ class ModelPanel(Panel):
             parts.append(f"sees {sizes((max(seen) * min(spacing),))} mm")
         elif seen:
             parts.append(f"sees {max(seen):.0f} voxels")
-        if description.get("case_seconds"):
-            parts.append(f"a case in about {max(1, round(description['case_seconds']))} s")
-        return " · ".join(parts)
+        return " · ".join([*parts, *self.session.costs.words()])
 
 
 _DIMS = {2: "slice by slice", 3: "whole volumes"}
@@ -243,10 +243,6 @@ def _parameters(number: int) -> str:
     if number >= 1_000_000:
         return f"{number / 1e6:.1f} M parameters"
     return f"{number / 1e3:.0f} k parameters"
-
-
-def _bytes(number: float) -> str:
-    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
 
 
 def _note() -> QLabel:
