@@ -83,7 +83,7 @@ class Correction(QFrame):
         if ours is None or layer is ours or not isinstance(layer, Labels):
             return None
         facts = facts_of(layer)
-        return None if facts is not None and facts.role == "prediction" else layer
+        return None if facts is not None and facts.role != "labels" else layer
 
     def _compared(self, comparison: Comparison | None) -> None:
         self.table.show_comparison(comparison)

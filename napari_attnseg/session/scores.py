@@ -15,6 +15,7 @@ from napari_attnseg.session.background import Background
 from napari_attnseg.session.cases import CaseDesk
 from napari_attnseg.session.model import ModelDesk
 from napari_attnseg.session.predictions import PredictionDesk
+from napari_attnseg.session.run_comparison import RunComparison, compare_runs
 from napari_attnseg.session.runs import RunInfo
 from napari_attnseg.session.work import Event, Work, WorkList
 
@@ -72,6 +73,7 @@ class ScoreDesk:
 
     changed = Signal()
     ready = Signal(object)
+    compared = Signal(object)
     worst_slice = Signal(str, int)
 
     def __init__(
@@ -85,8 +87,10 @@ class ScoreDesk:
         self._background, self._work, self._cases = background, work, cases
         self._model, self._predictions = model, predictions
         self.scores: Scores | None = None
+        self.comparison: RunComparison | None = None
+        self._known: dict[str, Scores] = {}
         self._wanted_slice: str | None = None
-        cases.project_opened.connect(lambda: self._set(None))
+        cases.project_opened.connect(self._start_anew)
         predictions.ready.connect(self._prediction_shown)
 
     def why_not(self) -> str:
@@ -130,6 +134,36 @@ class ScoreDesk:
         if scores is not None:
             self._background.run("writing the table", lambda: write_table(scores, path))
 
+    def write_report(self, path: Path) -> None:
+        """Write one page about the shown scores: HTML, or Markdown by its name."""
+        scores, comparison = self.scores, self.comparison
+        if scores is not None:
+            self._background.run("writing the report", lambda: report(scores, comparison, path))
+
+    def compare_with(self, run_id: str | None) -> None:
+        """Set the shown scores beside those of another run, or of none."""
+        scores = self.scores
+        other = next((run for run in self._model.runs if run.id == run_id), None)
+        if scores is None or other is None:
+            self._set_comparison(None)
+            return
+        known = self._known.get(other.id)
+        theirs = dice_of(known) if known is not None else other.cases
+        self._background.run(
+            "comparing the runs",
+            lambda: compare_runs(scores.run, dice_of(scores), other, theirs),
+            self._set_comparison,
+        )
+
+    def _start_anew(self) -> None:
+        self._known = {}
+        self._set(None)
+
+    def _set_comparison(self, found: RunComparison | None) -> None:
+        if found is None or (self.scores is not None and found.run.id == self.scores.run.id):
+            self.comparison = found
+            self.compared.emit(found)
+
     def _predicted(self, work: Work) -> None:
         if work.kind == "predict":
             self._work.ended.disconnect(self._predicted)
@@ -155,7 +189,9 @@ class ScoreDesk:
             self.changed.emit()
 
     def _set(self, scores: Scores | None) -> None:
-        self.scores = scores
+        self.scores, self.comparison = scores, None
+        if scores is not None:
+            self._known[scores.run.id] = scores
         self.ready.emit(scores)
 
     def _prediction_shown(self, view: Any) -> None:
@@ -184,6 +220,37 @@ def scores_of(run: RunInfo, result: dict[str, Any], sets: dict[str, str | None])
     rows = [_row(one, sets) for one in result.get("cases", ())]
     rows.sort(key=lambda row: (row.mean_dice is None, row.mean_dice or 0.0, row.case))
     return Scores(run, tuple(rows), tuple(result.get("unmatched", ())))
+
+
+def dice_of(scores: Scores) -> dict[str, dict[int, float | None]]:
+    """Return the Dice of each case and class value."""
+    return {row.case: row.dice for row in scores.rows}
+
+
+def report(scores: Scores, comparison: RunComparison | None, path: Path) -> Path:
+    """Write scores as one page, with what the comparison with another run says."""
+    from napari_attnseg.evaluation import Evaluation, write_report
+    from napari_attnseg.evaluation.scores import CaseScore, ClassScore
+
+    cases = [
+        CaseScore(
+            row.case,
+            {
+                value: ClassScore(
+                    name=scores.run.classes.get(value, f"class {value}"),
+                    dice=dice,
+                    iou=row.iou.get(value),
+                    volume_ml=row.volume_ml.get(value, 0.0),
+                    reference_ml=row.reference_ml.get(value, 0.0),
+                )
+                for value, dice in row.dice.items()
+            },
+        )
+        for row in scores.rows
+    ]
+    notes = () if comparison is None else (comparison.words(),)
+    made = Evaluation(tuple(cases), unmatched=scores.unmatched, warnings=notes)
+    return write_report(made, path, title=f"Evaluation of {scores.run.title}")
 
 
 def write_table(scores: Scores, path: Path) -> None:

@@ -119,14 +119,14 @@ class AttentionBrowser(QWidget):
 
     def _slice_events(self) -> tuple[Any, ...]:
         events = self.bench.viewer.dims.events
-        return events.current_step, events.order, events.ndisplay
+        return events.current_step, events.order, events.ndisplay, events.range
 
     def _follow_slices(self, event: Any = None) -> None:
         dims = self.bench.viewer.dims
         if dims.ndim != 3 or not self.rows:
             return
         for row in self.rows:
-            row.follow(tuple(dims.order), tuple(dims.current_step), dims.ndisplay == 2)
+            row.follow(dims)
 
     def _jump(self, axis: SliceAxis, index: int) -> None:
         if self.bench.planes.plane() != axis.plane:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from napari.components import Dims
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QToolButton, QVBoxLayout, QWidget
 
 from napari_attnseg.gui.panel import button
@@ -92,12 +93,14 @@ class AttentionRow(QWidget):
         is_column = self.column_button is not None and self.column_button.isChecked()
         return "column" if is_column else "row"
 
-    def follow(self, order: tuple[int, ...], steps: tuple[int, ...], is_flat: bool) -> None:
+    def follow(self, dims: Dims) -> None:
         """Mark the shown slice, where this row's axis is the one that is scrolled through."""
         if self.curve is None or self.axis is None:
             return
-        is_scrolled = is_flat and order[0] == self.axis.axis
-        self.curve.set_current(steps[self.axis.axis] if is_scrolled else None)
+        axis = self.axis
+        step, first = axis.shown(dims)
+        is_scrolled = dims.ndisplay == 2 and dims.order[0] == axis.axis
+        self.curve.set_current(step if is_scrolled else None, first)
 
     def _add_name(self) -> None:
         site, _, rest = self.item.name.partition(".")

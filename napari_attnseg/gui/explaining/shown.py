@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtWidgets import QCheckBox, QLabel, QVBoxLayout, QWidget
@@ -36,7 +37,7 @@ class ShownMap(QWidget):
         self.lock.setToolTip("The same colours mean the same values in the maps to come")
         self.errors = QCheckBox("outline errors")
         self.errors_note = QLabel()
-        self.modalities = Table(("image", "share", "value"))
+        self.modalities = Table(("image", "share", "fall", "gradients"))
         self.earlier = Choice(self.session.explanations.show_earlier)
         self.view: MapView | None = None
         self._lay_out()
@@ -172,26 +173,33 @@ class ShownMap(QWidget):
         self.refresh()
 
     def _show_modalities(self, view: MapView) -> None:
-        rows = modality_rows(view.info.get("modalities"))
+        rows = modality_rows(view.info.get("modalities"), view.run.channels)
         self.modalities.setVisible(bool(rows))
         if rows:
             self.modalities.set_rows(rows)
 
 
-def modality_rows(found: Any) -> list[tuple[str, list[Cell]]]:
-    """Return what each image of a case contributed, the strongest first."""
+def modality_rows(found: Any, channels: Sequence[str]) -> list[tuple[str, list[Cell]]]:
+    """Return what each image of a case contributed, the strongest first.
+
+    Args:
+        found: One record an image: ``name``, ``drop``, ``drop_share``, ``gradients_share``.
+        channels: Names of the images, for records that are numbered.
+    """
     if not isinstance(found, list) or not found:
         return []
-    values = {str(one["name"]): float(one["value"]) for one in found}
-    total = sum(abs(value) for value in values.values()) or 1.0
-    shares = {str(one["name"]): one.get("share") for one in found}
     rows = []
-    for name, value in sorted(values.items(), key=lambda one: -abs(one[1])):
-        share = float(shares[name]) if shares[name] is not None else abs(value) / total
+    for one in sorted(found, key=lambda one: -abs(float(one["drop"]))):
+        name = str(one["name"])
+        if name.isdigit() and int(name) < len(channels):
+            name = channels[int(name)]
+        drop, share = float(one["drop"]), float(one["drop_share"])
+        gradients = float(one.get("gradients_share") or 0.0)
         cells = [
             Cell(name),
-            Cell(f"{100 * share:.0f} %", share, is_number=True),
-            Cell(f"{value:+.3g}", value, is_number=True, tooltip="Fall of the score without it"),
+            Cell(f"{100 * share:.0f} %", share, is_number=True, tooltip="Of all falls together"),
+            Cell(f"{drop:+.3g}", drop, is_number=True, tooltip="Fall of the score without it"),
+            Cell(f"{100 * gradients:.0f} %", gradients, is_number=True),
         ]
         rows.append((name, cells))
     return rows

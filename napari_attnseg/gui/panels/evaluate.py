@@ -10,10 +10,13 @@ from napari_attnseg.gui.bench import Bench
 from napari_attnseg.gui.colours import class_colours, swatch
 from napari_attnseg.gui.panel import PANELS, Panel, allow, button
 from napari_attnseg.gui.widgets.choice import Choice
+from napari_attnseg.gui.widgets.comparison import BETTER, NOTABLE, WORSE
 from napari_attnseg.gui.widgets.table import Cell, Table
 from napari_attnseg.gui.words import count, dice
+from napari_attnseg.session.run_comparison import RunComparison
 from napari_attnseg.session.scores import ScoreRow, Scores
 
+NO_RUN = ""
 POOR = 0.75
 POOR_COLOUR = "#E69F00"
 
@@ -33,7 +36,11 @@ class EvaluatePanel(Panel):
         self.table.setMinimumHeight(240)
         self.summary = QLabel()
         self.summary.setWordWrap(True)
-        self.save = button("Table…", self._ask_csv, "Saves the table as CSV")
+        self.other = Choice(self._compare_with)
+        self.difference = QLabel()
+        self.difference.setWordWrap(True)
+        self.save = button("Table…", self._ask_csv)
+        self.report = button("Report…", self._ask_report)
         self._lay_out()
         self._connect()
         self._refresh()
@@ -55,12 +62,19 @@ class EvaluatePanel(Panel):
         self.column.addWidget(self.table, 1)
         self.column.addWidget(self.summary)
         row = QHBoxLayout()
+        row.addWidget(QLabel("Compare with"))
+        row.addWidget(self.other, 1)
+        self.column.addLayout(row)
+        self.column.addWidget(self.difference)
+        row = QHBoxLayout()
         row.addStretch(1)
         row.addWidget(self.save)
+        row.addWidget(self.report)
         self.column.addLayout(row)
 
     def _connect(self) -> None:
         self.session.scores.ready.connect(self._show)
+        self.session.scores.compared.connect(self._show_comparison)
         self.session.on_change(self._refresh)
         self.table.clicked_key.connect(self._go_to)
 
@@ -79,23 +93,54 @@ class EvaluatePanel(Panel):
             self.session.scores.why_not(),
             "Segments the checked cases where that is missing, then compares (Ctrl+Enter)",
         )
-        none = "" if self.session.scores.scores is not None else "Compare with labels first."
+        scores = self.session.scores.scores
+        none = "" if scores is not None else "Compare with labels first."
         allow(self.save, none, "Saves the table as CSV")
+        allow(self.report, none, "Saves one page to read and to send on, as HTML or Markdown")
+        others = [run for run in reversed(model.runs) if scores is None or run.id != scores.run.id]
+        entries = [(NO_RUN, "no other run", "")]
+        self.other.set_entries([*entries, *((run.id, run.title, str(run.path)) for run in others)])
+        alone = "" if others else "There is no other run yet."
+        allow(self.other, none or alone, "Case by case, on the same cases")
+
+    def _compare_with(self, name: str) -> None:
+        self.session.scores.compare_with(None if name == NO_RUN else name)
+
+    def _show_comparison(self, found: RunComparison | None) -> None:
+        scores = self.session.scores.scores
+        if scores is not None:
+            self._show_rows(scores, found)
+
+    def _show_rows(self, scores: Scores, found: RunComparison | None) -> None:
+        classes = scores.run.classes
+        extra = [] if found is None else [f"vs run {found.other.short}"]
+        headings = ["case", *classes.values(), *extra, "volume diff"]
+        rows = [(row.case, _cells(row, classes, found)) for row in scores.rows]
+        self.table.set_rows(rows, headings)
+        self.difference.setText("" if found is None else found.words())
+        self.difference.setVisible(found is not None)
 
     def _show(self, scores: Scores | None) -> None:
+        self.other.choose(NO_RUN)
+        self.difference.hide()
         if scores is None:
             self.table.set_rows([], ["case", "Dice", "volume"])
             self.summary.setText("Compares masks with labels, case by case, worst first.")
             return
-        classes = scores.run.classes
-        headings = ["case", *classes.values(), "volume diff"]
-        self.table.set_rows([(row.case, _cells(row, classes)) for row in scores.rows], headings)
+        self._show_rows(scores, None)
         self.summary.setText(summary_words(scores))
 
     def _ask_csv(self) -> None:
         found, _ = QFileDialog.getSaveFileName(self, "Save the table", "dice.csv", "CSV (*.csv)")
         if found:
             self.session.scores.write_csv(Path(found))
+
+    def _ask_report(self) -> None:
+        found, _ = QFileDialog.getSaveFileName(
+            self, "Save the report", "report.html", "HTML (*.html);;Markdown (*.md)"
+        )
+        if found:
+            self.session.scores.write_report(Path(found))
 
 
 def summary_words(scores: Scores) -> str:
@@ -113,7 +158,18 @@ def summary_words(scores: Scores) -> str:
     return f"{cases}<br>" + "<br>".join(parts) + missing
 
 
-def _cells(row: ScoreRow, classes: dict[int, str]) -> list[Cell]:
+def difference_cell(row: ScoreRow, found: RunComparison, classes: dict[int, str]) -> Cell:
+    """Return how much better a case is than in the other run, with a sign and a colour."""
+    mean = found.mean(row.case)
+    if mean is None:
+        return Cell("–", -9.0, tooltip="No score in the other run", is_number=True)
+    parts = found.differences[row.case].items()
+    tip = ", ".join(f"{classes.get(value, value)} {one:+.3f}" for value, one in parts)
+    colour = "" if abs(mean) < NOTABLE else BETTER if mean > 0 else WORSE
+    return Cell(f"{mean:+.3f}", mean, colour, tip, is_number=True)
+
+
+def _cells(row: ScoreRow, classes: dict[int, str], found: RunComparison | None) -> list[Cell]:
     cells = [Cell(row.case, tooltip="A click opens the case at its worst slice")]
     for value in classes:
         score = row.dice.get(value)
@@ -129,6 +185,8 @@ def _cells(row: ScoreRow, classes: dict[int, str]) -> list[Cell]:
                 is_number=True,
             )
         )
+    if found is not None:
+        cells.append(difference_cell(row, found, classes))
     change = row.volume_difference
     text = "–" if change is None else f"{100 * change:+.0f} %"
     tip = f"{sum(row.volume_ml.values()):.1f} mL, label {sum(row.reference_ml.values()):.1f} mL"

@@ -11,16 +11,22 @@ from napari_attnseg.volume import Grid, Volume
 SIGNED = Colormap(
     [
         [0.45, 0.85, 1.0, 1.0],
-        [0.13, 0.47, 0.90, 0.9],
-        [0.10, 0.25, 0.60, 0.0],
-        [0.90, 0.42, 0.10, 0.9],
+        [0.13, 0.47, 0.95, 0.9],
+        [0.13, 0.47, 0.95, 0.45],
+        [0.13, 0.47, 0.95, 0.0],
+        [0.95, 0.45, 0.05, 0.0],
+        [0.95, 0.45, 0.05, 0.45],
+        [0.95, 0.45, 0.05, 0.9],
         [1.0, 0.86, 0.35, 1.0],
     ],
     name="attnseg signed",
     display_name="against, for",
-    controls=[0.0, 0.25, 0.5, 0.75, 1.0],
+    controls=[0.0, 0.25, 0.44, 0.4999, 0.5001, 0.56, 0.75, 1.0],
 )
-"""Blue speaks against, orange for; zero is clear, so that the anatomy is never hidden by it."""
+"""Blue speaks against, orange for; zero is clear, so that the anatomy is never hidden by it.
+
+Each side keeps its hue as it fades, and little of it is seen already: half as strong as the rest.
+"""
 
 UNSIGNED = Colormap(
     [

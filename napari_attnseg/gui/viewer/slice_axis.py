@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from napari.components import Dims
 
 from napari_attnseg.gui.viewer.planes import PLANES, axis_pairs
 from napari_attnseg.volume import Grid, Volume, display_scale
@@ -17,6 +18,7 @@ class SliceAxis:
     Args:
         axis: 0, 1 or 2 for D, H and W of the image.
         steps: Slices along it.
+        spacing: Millimetres between slices.
         is_reversed: Whether the slider counts from the last slice to the first.
         ends: Letters of the patient's sides at the slider's two ends.
         plane: The view that scrolls along it.
@@ -24,6 +26,7 @@ class SliceAxis:
 
     axis: int
     steps: int
+    spacing: float
     is_reversed: bool
     ends: tuple[str, str]
     plane: str
@@ -36,6 +39,15 @@ class SliceAxis:
         """Return the voxel index of a slider's step; the inverse of `step`."""
         return self.step(step)
 
+    def shown(self, dims: Dims) -> tuple[int, int]:
+        """Return the step of the image that is shown, and the slider's number of its first one.
+
+        The slider starts before the image where a map that is shown is larger than it.
+        """
+        start = -(self.steps - 1) * self.spacing if self.is_reversed else 0.0
+        first = (start - dims.range[self.axis].start) / self.spacing
+        return round((dims.point[self.axis] - start) / self.spacing), round(first)
+
 
 def slice_axis(grid: Grid, axis: int) -> SliceAxis:
     """Return how napari's slider runs along an axis of an image shown by `display_scale`."""
@@ -44,6 +56,7 @@ def slice_axis(grid: Grid, axis: int) -> SliceAxis:
     return SliceAxis(
         axis=axis,
         steps=grid.shape_dhw[axis],
+        spacing=grid.spacing_dhw[axis],
         is_reversed=display_scale(grid)[axis] < 0,
         ends=(pair[0], pair[1]),
         plane=plane,

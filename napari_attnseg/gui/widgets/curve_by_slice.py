@@ -45,6 +45,7 @@ class CurveBySlice(QWidget):
         self.keys = np.asarray(keys, dtype=bool) if len(keys) else np.zeros(len(values), bool)
         self.spread = None if spread is None else np.asarray(spread, dtype=float)
         self.current: int | None = None
+        self.first = 0
         self.setFixedHeight(72)
         self.setMinimumWidth(120)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -54,10 +55,15 @@ class CurveBySlice(QWidget):
         """Return a width that fits a narrow panel."""
         return QSize(220, 72)
 
-    def set_current(self, step: int | None) -> None:
-        """Mark the slice that is shown, or none where another direction is scrolled through."""
-        if step != self.current:
-            self.current = step
+    def set_current(self, step: int | None, first: int = 0) -> None:
+        """Mark the slice that is shown, or none where another direction is scrolled through.
+
+        Args:
+            step: From 0 at the image's first slice.
+            first: What the slider calls that slice; it starts earlier where a map is larger.
+        """
+        if (step, first) != (self.current, self.first):
+            self.current, self.first = step, first
             self.update()
 
     def step_at(self, x: float) -> int:
@@ -103,7 +109,7 @@ class CurveBySlice(QWidget):
         step = self.step_at(x)
         nearest = int(np.abs(self.places - step).argmin())
         key = ", a key slice" if self.keys[nearest] else ""
-        return f"slice {step}: {self.values[nearest]:.3f}{key}. A click goes there."
+        return f"slice {step + self.first}: {self.values[nearest]:.3f}{key}. A click goes there."
 
     def _plot(self) -> QRectF:
         return QRectF(LEFT, TOP, self.width() - LEFT - RIGHT, self.height() - TOP - BOTTOM)
@@ -149,12 +155,10 @@ class CurveBySlice(QWidget):
             painter.drawText(QRectF(0, y - 6, LEFT - 3, 12), int(flags), f"{value:.2g}")
         foot = QRectF(plot.left(), plot.bottom() + 4, plot.width(), 13)
         left, right = self.ends
+        now = "" if self.current is None else f"slice {self.first + self.current}"
         for text, flag in (
-            (f"{left} 0", Qt.AlignmentFlag.AlignLeft),
-            (
-                "" if self.current is None else f"slice {self.current}",
-                Qt.AlignmentFlag.AlignHCenter,
-            ),
-            (f"{self.steps - 1} {right}", Qt.AlignmentFlag.AlignRight),
+            (f"{left} {self.first}", Qt.AlignmentFlag.AlignLeft),
+            (now, Qt.AlignmentFlag.AlignHCenter),
+            (f"{self.first + self.steps - 1} {right}", Qt.AlignmentFlag.AlignRight),
         ):
             painter.drawText(foot, int(flag), text)

@@ -22,6 +22,8 @@ from qtpy.QtWidgets import (
 MOST = 10**6
 MOST_STEPS = 200
 """Range of whole numbers up to which a slider is easier than a field."""
+SMALL = 8
+"""Default of a whole number without an end up to which a slider reaches four times as far."""
 
 
 class OptionsForm(QWidget):
@@ -142,8 +144,9 @@ def option_widget(about: Mapping[str, Any]) -> QWidget:
     kind = str(about.get("type") or type(default).__name__)
     low, high = about.get("minimum"), about.get("maximum")
     if kind == "int" and default is not None:
-        if low is not None and high is not None and high - low <= MOST_STEPS:
-            return Slide(int(low), int(high), int(default))
+        end = high if high is not None else 4 * default if default <= SMALL else None
+        if low is not None and end is not None and end - low <= MOST_STEPS:
+            return Slide(int(low), int(end), int(default))
         spin = QSpinBox()
         spin.setRange(int(low if low is not None else -MOST), int(high or MOST))
         spin.setValue(int(default))
