@@ -21,6 +21,9 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Resample = Annotated[
+    bool, typer.Option("--resample", help="Put images of other grids onto the first one's.")
+]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; made if needed.")]
 
 

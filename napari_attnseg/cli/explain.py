@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from napari_attnseg.cli.app import Device, Json, Overwrite, app, print_json, print_line
+from napari_attnseg.cli.app import Device, Json, Overwrite, Resample, app, print_json, print_line
 from napari_attnseg.cli.engine import run_job
 from napari_attnseg.cli.inputs import bind_input, chosen_weights, find_run, run_facts
 from napari_attnseg.cli.targets import class_value, part_of_class
@@ -54,6 +54,7 @@ def explain(  # noqa: PLR0913 - each option of the command is an argument
     list_choices: Annotated[
         bool, typer.Option("--list", help="List methods, layers and classes, and end.")
     ] = False,
+    resample: Resample = False,
     overwrite: Overwrite = False,
     device: Device = "auto",
     as_json: Json = False,
@@ -76,7 +77,7 @@ def explain(  # noqa: PLR0913 - each option of the command is an argument
     settings = {
         "run": str(folder),
         "weights": chosen_weights(run),
-        "input": bind_input(case, facts.get("channels") or []),
+        "input": {**bind_input(case, facts.get("channels") or []), "resample": resample},
         "out": str(out),
         "target": {"class": class_value(target, facts), **about} if wants_map else None,
         "method": method,

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from napari_attnseg.cli.series import place_of_series, series_by_channel, split_choice
 from napari_attnseg.cohort.project import Project
-from napari_attnseg.io import known_suffix, stem
+from napari_attnseg.io import known_suffix, series_format_of, stem
+from napari_attnseg.io.format import folder_format_of
 from napari_attnseg.jobs.inputs import JobError
 
 _NAMED = re.compile(r"(?:^|,)(?P<name>[^=,/\\]+)=")
@@ -84,52 +86,72 @@ def bind_input(text: str, channels: Sequence[str]) -> dict[str, Any]:
     """Return ``{"name", "images"}`` of a case, with one file for each of the run's channels.
 
     Args:
-        text: A file, a case folder, or ``T1=a.nii.gz,FLAIR=b.nii.gz``.
+        text: A file, a case folder, or ``T1=a.nii.gz,FLAIR=b.nii.gz``; each may be a DICOM
+            folder, a DICOMDIR or a file of a series, with ``,series=2`` behind it where there
+            are several.
         channels: What the run's images are called.
 
     Raises:
-        JobError: If an image is missing or unknown.
+        JobError: If an image is missing or unknown, or there are several series.
     """
-    path = Path(text)
+    bare, choice = split_choice(text)
+    path = Path(bare)
     if path.is_dir():
-        return {"name": path.resolve().name, "images": _from_folder(path, channels)}
+        name = path.resolve().name
+        return {"name": name, "images": _from_folder(path, channels, choice)}
     if path.exists() or not _NAMED.match(text):
-        return {"name": stem(path), "images": _from_file(path, channels)}
+        return {"name": stem(path), "images": _from_file(path, channels, choice)}
     images = _from_names(text, channels)
     return {"name": stem(next(iter(images.values()))), "images": images}
 
 
 def _from_names(text: str, channels: Sequence[str]) -> dict[str, str]:
-    starts = list(_NAMED.finditer(text))
-    ends = [one.start() for one in starts[1:]] + [len(text)]
-    given = {
-        one["name"].strip().casefold(): text[one.end() : end].strip()
-        for one, end in zip(starts, ends, strict=True)
-    }
+    given = _named_texts(text, channels)
     known = {name.casefold() for name in channels}
     unknown = [name for name in given if name not in known]
     if unknown:
         raise JobError(f"The run knows no image {unknown[0]!r}; it needs {', '.join(channels)}.")
     _require_all(channels, [name for name in channels if name.casefold() in given], text)
-    return {name: given[name.casefold()] for name in channels}
+    found = {}
+    for name in channels:
+        path, choice = split_choice(given[name.casefold()])
+        found[name] = place_of_series(Path(path), choice)
+    return found
 
 
-def _from_file(path: Path, channels: Sequence[str]) -> dict[str, str]:
+def _named_texts(text: str, channels: Sequence[str]) -> dict[str, str]:
+    """Return what is given for each name; ``series=2`` belongs to the name before it."""
+    is_channel = "series" in {name.casefold() for name in channels}
+    starts = [
+        one
+        for one in _NAMED.finditer(text)
+        if is_channel or one["name"].strip().casefold() != "series"
+    ]
+    ends = [one.start() for one in starts[1:]] + [len(text)]
+    return {
+        one["name"].strip().casefold(): text[one.end() : end].strip()
+        for one, end in zip(starts, ends, strict=True)
+    }
+
+
+def _from_file(path: Path, channels: Sequence[str], choice: str | None = None) -> dict[str, str]:
     if len(channels) <= 1:
-        return {channels[0] if channels else "image": str(path)}
+        return {channels[0] if channels else "image": place_of_series(path, choice)}
     found = _by_index(_siblings(path), channels) if _INDEX.search(_bare(path)) else {}
     if found:
         _require_all(channels, found, str(path))
         return found
     # One file with all images, as Decathlon has them; reading it counts them.
-    return dict.fromkeys(channels, str(path))
+    return dict.fromkeys(channels, place_of_series(path, choice))
 
 
-def _from_folder(folder: Path, channels: Sequence[str]) -> dict[str, str]:
+def _from_folder(
+    folder: Path, channels: Sequence[str], choice: str | None = None
+) -> dict[str, str]:
     files = sorted(one for one in folder.iterdir() if known_suffix(one) and one.is_file())
     files = [one for one in files if not one.name.startswith(".")]
     if not files:
-        raise JobError(f"There is no volume in the folder {str(folder)!r}.")
+        return _from_slices(folder, channels or ["image"], choice)
     if len(channels) <= 1 and len(files) == 1:
         return _from_file(files[0], channels)
     found = {name: one for name in channels if (one := _named(files, name, folder))}
@@ -137,6 +159,19 @@ def _from_folder(folder: Path, channels: Sequence[str]) -> dict[str, str]:
         found = _by_index(files, channels)
     if not found and len(files) == 1:
         return _from_file(files[0], channels)
+    _require_all(channels, found, str(folder))
+    return found
+
+
+def _from_slices(folder: Path, channels: Sequence[str], choice: str | None) -> dict[str, str]:
+    """Return the images in a folder of DICOM files or pictures."""
+    if folder_format_of(folder) is not None:
+        return dict.fromkeys(channels, str(folder))
+    if series_format_of(folder) is None:
+        raise JobError(f"There is no volume in the folder {str(folder)!r}.")
+    if len(channels) == 1 or choice is not None:
+        return dict.fromkeys(channels, place_of_series(folder, choice))
+    found = series_by_channel(folder, channels)
     _require_all(channels, found, str(folder))
     return found
 

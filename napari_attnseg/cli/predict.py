@@ -7,7 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from napari_attnseg.cli.app import Device, Json, Out, Overwrite, app, print_json, print_line
+from napari_attnseg.cli.app import (
+    Device,
+    Json,
+    Out,
+    Overwrite,
+    Resample,
+    app,
+    print_json,
+    print_line,
+)
 from napari_attnseg.cli.cluster import run_on_cluster
 from napari_attnseg.cli.engine import run_job
 from napari_attnseg.cli.inputs import (
@@ -30,7 +39,8 @@ def predict(  # noqa: PLR0913 - each option of the command is an argument
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="INPUT...", help="Files, case folders, or T1=a.nii.gz,FLAIR=b.nii.gz."
+            metavar="INPUT...",
+            help="Files, case or DICOM folders (FOLDER,series=2), or T1=a.nii.gz,FLAIR=b.nii.gz.",
         ),
     ] = None,
     cases: Annotated[
@@ -42,6 +52,7 @@ def predict(  # noqa: PLR0913 - each option of the command is an argument
     uncertainty: Annotated[
         bool, typer.Option("--uncertainty", help="Also write where the run is unsure.")
     ] = False,
+    resample: Resample = False,
     tta: Annotated[bool, typer.Option("--tta", help="Average over mirrored images.")] = False,
     overlap: Annotated[float, typer.Option(help="Of neighbouring windows, 0 to 0.9.")] = 0.5,
     overwrite: Overwrite = False,
@@ -56,6 +67,7 @@ def predict(  # noqa: PLR0913 - each option of the command is an argument
         raise typer.BadParameter("give INPUTs or --cases, one of them")
     folder = find_run(run)
     chosen = _of_project(folder, cases) if cases else _of_files(folder, inputs or [])
+    chosen = [{**one, "resample": resample} for one in chosen]
     settings = {
         "run": str(folder.resolve()),
         "weights": chosen_weights(run),

@@ -22,10 +22,20 @@ def project(
     cases: Annotated[
         list[Path] | None, typer.Option(help="Folder of cases to add; its layout is recognised.")
     ] = None,
+    resample_modalities: Annotated[
+        bool,
+        typer.Option(
+            "--resample-modalities",
+            help="Put the images of each case on one grid: the label's, or else the first one's.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Make a project, add cases to it, or list them with their sets and states."""
     opened = open_with_cases(path, cases or [])
+    if resample_modalities:
+        moved = opened.resample_modalities()
+        note(f"The images of {len(moved)} cases lay on several grids and are resampled when read.")
     if as_json:
         print_json(opened.to_json())
     else:
@@ -75,3 +85,6 @@ def print_cases(opened: Project) -> None:
     print_line(", ".join(f"{number} {name}" for name, number in sorted(counts.items())))
     classes = ", ".join(f"{value} = {name}" for value, name in opened.classes.items())
     print_line(f"classes: {classes or 'none yet'}")
+    if opened.regions:
+        parts = (f"{name} = {', '.join(map(str, sorted(one)))}" for name, one in opened.regions)
+        print_line(f"regions: {'; '.join(parts)}")

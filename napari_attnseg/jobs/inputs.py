@@ -10,7 +10,11 @@ from typing import Any
 import numpy as np
 
 from napari_attnseg.io import read_volume
-from napari_attnseg.volume import Volume, require_same_grid
+from napari_attnseg.io.onto_grid import is_other_order, stored_like
+from napari_attnseg.io.onto_grid import resampled as resampled_onto
+from napari_attnseg.volume import Grid, GridMismatchError, Volume, require_same_grid
+
+RESAMPLE_HINT = "With --resample it is put onto the first, linearly and by its place in the world."
 
 
 class JobError(ValueError):
@@ -20,31 +24,70 @@ class JobError(ValueError):
 def read_images(images: Mapping[str, str | Path]) -> Volume:
     """Return the images of a case as the channels of one volume, in their order.
 
+    See `read_on_one_grid`, by which no image is resampled here.
+    """
+    return read_on_one_grid(images)[0]
+
+
+def read_on_one_grid(
+    images: Mapping[str, str | Path], *, resample: bool = False
+) -> tuple[Volume, list[str]]:
+    """Return the images of a case as the channels of one volume, and which were resampled.
+
     A file that several channels name holds them all, one after another. What writing a result
-    back exactly needs is that of the first file.
+    back exactly needs is that of the first file. An image that holds the voxels of the first in
+    another storage order is turned, exactly.
 
     Args:
         images: File by channel name.
+        resample: Whether an image on another grid than the first may be put onto it, linearly in
+            world space.
 
     Raises:
         JobError: If there is no image.
         VolumeError: If one cannot be read.
-        GridMismatchError: If they are on different grids.
+        GridMismatchError: If they are on different grids that are not to be resampled.
     """
     if not images:
         raise JobError("The case has no image.")
     volumes: dict[Path, Volume] = {}
     parts: list[np.ndarray] = []
+    resampled: list[str] = []
     paths = [Path(path) for path in images.values()]
     for index, (channel, path) in enumerate(zip(images, paths, strict=True)):
         if path not in volumes:
-            volumes[path] = read_volume(path)
-        one, first = volumes[path], volumes[paths[0]]
-        require_same_grid(first.grid, one.grid, names=("first image", f"image {channel!r}"))
-        parts.append(_channel(one, path, index, paths))
+            read = read_volume(path)
+            target = volumes[paths[0]].grid if volumes else read.grid
+            volumes[path] = _on(target, read, channel, resample=resample)
+            if volumes[path] is not read and not is_other_order(target, read.grid):
+                resampled.append(channel)
+        parts.append(_channel(volumes[path], path, index, paths))
     data = parts[0] if len(parts) == 1 else np.concatenate(parts)
     names = tuple(images) if len(images) == data.shape[0] else ()
-    return volumes[paths[0]].replace(data=data, channels=names)
+    return volumes[paths[0]].replace(data=data, channels=names), resampled
+
+
+def told_resampled(channels: Sequence[str]) -> list[str]:
+    """Return the warning that images were resampled; nothing if none was."""
+    if not channels:
+        return []
+    were = "was" if len(channels) == 1 else "were"
+    return [f"{', '.join(channels)} {were} resampled onto the grid of the first image, linearly."]
+
+
+def _on(grid: Grid, volume: Volume, channel: str, *, resample: bool) -> Volume:
+    """Return an image on a grid; itself if it lies there."""
+    if grid.difference(volume.grid) is None:
+        return volume
+    if is_other_order(grid, volume.grid):
+        return stored_like(volume, grid)
+    if resample:
+        return resampled_onto(volume, grid)
+    try:
+        require_same_grid(grid, volume.grid, names=("first image", f"image {channel!r}"))
+    except GridMismatchError as error:
+        raise GridMismatchError(f"{error} {RESAMPLE_HINT}") from error
+    return volume
 
 
 def require_new_files(files: Sequence[Path], *, overwrite: bool) -> None:

@@ -1,9 +1,9 @@
 """Maps of what a run looked at in a case.
 
-Settings: ``run`` (folder), ``weights`` (best or last), ``input`` (``name`` and ``images``, file by
-channel name), ``out`` (folder), ``target`` (class value, or the JSON form of a `TargetSpec`, or
-None), ``method``, ``layer`` (or None), ``options`` (of the method), ``attention`` (whether to
-record attention too), ``settings`` (`PredictConfig`), ``overwrite``.
+Settings: ``run`` (folder), ``weights`` (best or last), ``input`` (``name``, ``images``, file by
+channel name, and ``resample``), ``out`` (folder), ``target`` (class value, or the JSON form of a
+`TargetSpec`, or None), ``method``, ``layer`` (or None), ``options`` (of the method),
+``attention`` (whether to record attention too), ``settings`` (`PredictConfig`), ``overwrite``.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from napari_attnseg.config import PredictConfig
 from napari_attnseg.jobs.contract import JOBS, Context, Event
 from napari_attnseg.jobs.inputs import (
     JobError,
-    read_images,
+    read_on_one_grid,
     require_new_files,
     require_writable,
+    told_resampled,
 )
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ def explain(settings: dict[str, Any], context: Context) -> Generator[Event, None
     weights = settings.get("weights") or "best"
     run = context.runs.load(settings["run"], weights=weights, device=config.device)
     require_new_files(_files(run, settings), overwrite=_may_overwrite(settings))
-    image = read_images(settings["input"]["images"])
+    given = settings["input"]
+    image, moved = read_on_one_grid(given["images"], resample=bool(given.get("resample")))
+    settings = {**settings, "resampled": moved}
     counts: list[int | None] = []
     if target is not None:
         counts.append((yield from _map(run, image, settings, config, context)))
@@ -96,6 +99,9 @@ def _map(
     found: Explanation | None = yield from _reported(steps, f"Explaining {name}")
     if found is None:
         return None
+    if settings["resampled"]:
+        found.info["resampled"] = settings["resampled"]
+        found.info["warnings"] += told_resampled(settings["resampled"])
     for text in found.info.get("warnings", ()):
         yield {"event": "warning", "text": f"{name}: {text}"}
     written, record = write_explanation(
@@ -118,6 +124,8 @@ def _attention(
     recorded = yield from _reported(steps, f"Recording attention in {name}")
     if recorded is None:
         return None
+    if settings["resampled"]:
+        recorded.info["resampled"] = settings["resampled"]
     yield _write_attention(settings, name, recorded)
     return len(recorded.volumes)
 

@@ -18,10 +18,11 @@ from napari_attnseg.io import write_volume
 from napari_attnseg.jobs.contract import JOBS, Context, Event
 from napari_attnseg.jobs.inputs import (
     JobError,
-    read_images,
+    read_on_one_grid,
     require_different_names,
     require_new_files,
     require_writable,
+    told_resampled,
 )
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def _case(
 
     name = str(one["name"])
     yield clock.event(0.0, f"Reading {name}")
-    image = read_images(one["images"])
+    image, moved = read_on_one_grid(one["images"], resample=bool(one.get("resample")))
     steps = predict_steps(run, image, config, context.should_stop)
     while True:
         try:
@@ -123,7 +124,8 @@ def _case(
         for part, file in result_files(out, name, config).items()
     }
     clock.cases += 1
-    for text in prediction.warnings:
+    warnings = [*told_resampled(moved), *prediction.warnings]
+    for text in warnings:
         yield {"event": "warning", "text": f"{name}: {text}"}
     yield {
         "event": "case",
@@ -132,7 +134,8 @@ def _case(
         "uncertainty": None,
         **written,
         "volumes_ml": _volumes_ml(prediction.labels, run.classes),
-        "warnings": list(prediction.warnings),
+        "warnings": warnings,
+        "resampled": moved,
     }
     yield clock.event(1.0, f"Segmented {name}")
 
