@@ -15,6 +15,18 @@ def map_record(map_file: Path) -> dict[str, Any]:
     Raises:
         JobError: If the map or its record is not there, or is damaged.
     """
+    found = any_record(map_file)
+    if not {"method", "layer", "class"} <= found.keys():
+        raise JobError(f"{map_file} is no map of a class; make one of a method, then try again.")
+    return found
+
+
+def any_record(map_file: Path) -> dict[str, Any]:
+    """Return the record beside a map of any kind.
+
+    Raises:
+        JobError: If the map or its record is not there, or is damaged.
+    """
     record = map_file.with_name(f"{bare_name(map_file)}.json")
     for file in (map_file, record):
         if not file.is_file():
@@ -23,7 +35,7 @@ def map_record(map_file: Path) -> dict[str, Any]:
         found = json.loads(record.read_text(encoding="utf-8"))
     except ValueError as error:
         raise JobError(f"{record} is damaged; make the map again.") from error
-    if not isinstance(found, dict) or not {"method", "layer", "class"} <= found.keys():
+    if not isinstance(found, dict):
         raise JobError(f"{record} is not the record of a map; make the map again.")
     return found
 
