@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QMainWindow, QMessageBox
 from napari_attnseg.gui.thread import WindowThread
 from napari_attnseg.gui.viewer.calm import CalmScrolling
 from napari_attnseg.gui.viewer.case_layers import CaseLayers
+from napari_attnseg.gui.viewer.lazy import PlanesOnly, keep_cache_small
 from napari_attnseg.gui.viewer.map_layers import MapLayers
 from napari_attnseg.gui.viewer.place import Place
 from napari_attnseg.gui.viewer.planes import Planes
@@ -38,6 +39,7 @@ class Bench(QObject):
         self.layers = CaseLayers(viewer)
         self.maps = MapLayers(viewer, self.layers)
         self.planes = Planes(viewer)
+        self.planes_only = PlanesOnly(viewer, self.session.say)
         self.place = Place(viewer)
         self.shown = "mask"
         self._window: QMainWindow | None = None
@@ -156,6 +158,8 @@ class Bench(QObject):
 
     def _show_case(self, case: OpenCase) -> None:
         self.maps.side.stop()
+        for _, volume in case.images:
+            keep_cache_small(volume)
         self.layers.show_case(case, self.session.cases.classes)
         self.maps.use_case(case)
         self.planes.show("axial")

@@ -66,6 +66,10 @@ class Background:
             self._thread.daemon = True
             self._thread.start()
 
+    def tell(self, function: Callable[[], None]) -> None:
+        """Call a function where results may be shown; for work that tells how far it is."""
+        self._deliver(function)
+
     def report(self, problem: Problem) -> None:
         """Show a problem through the common handler."""
         self._on_problem(problem)

@@ -42,6 +42,7 @@ class CaseDesk:
         self.case: OpenCase | None = None
         self.run_id: str | None = None
         self.is_opening = False
+        self._wanted: str | None = None
         self._news: list[str] | None = None
         self._unsaved: dict[str, tuple[Project, Volume, str]] = {}
 
@@ -96,10 +97,17 @@ class CaseDesk:
         if project is None:
             return
         self.is_opening = True
+        self._wanted = name
         self.case_opening.emit(name)
         self._background.run(
-            f"opening {name}", lambda: read_case(project, name), self._opened, self._not_opened
+            f"opening {name}",
+            lambda: read_case(project, name, self._tell, lambda: self._wanted != name),
+            self._opened,
+            self._not_opened,
         )
+
+    def _tell(self, text: str) -> None:
+        self._background.tell(lambda: self._say(text))
 
     def neighbour(self, step: int) -> str | None:
         """Return the case before (-1) or after (+1) the open one in the worklist."""
@@ -167,7 +175,9 @@ class CaseDesk:
         self.project_opened.emit()
         self.refresh()
 
-    def _opened(self, case: OpenCase) -> None:
+    def _opened(self, case: OpenCase | None) -> None:
+        if case is None:
+            return
         self.is_opening = False
         self.case = self._with_unsaved(case)
         self.case_opened.emit(self.case)

@@ -16,7 +16,7 @@ def display_window(volume: Volume) -> tuple[float, float]:
     CT, known by air at about -1000 HU, gets the soft-tissue window; anything else its own range
     without the outermost half percent.
     """
-    sparse = volume.data[..., ::2, ::2] if volume.data.size > 2_000_000 else volume.data
+    sparse = _some_voxels(volume)
     finite = sparse[np.isfinite(sparse)]
     if not finite.size:
         return 0.0, 1.0
@@ -24,6 +24,14 @@ def display_window(volume: Volume) -> tuple[float, float]:
     if low <= CT_AIR and high > 0:
         return CT_WINDOW
     return (low, high) if high > low else (low, low + 1.0)
+
+
+def _some_voxels(volume: Volume) -> np.ndarray:
+    if volume.is_lazy:
+        from napari_attnseg.io.opening import sampled
+
+        return np.stack([sampled(volume, c)[:, ::2, ::2] for c in range(len(volume.data))])
+    return volume.data[..., ::2, ::2] if volume.data.size > 2_000_000 else volume.data
 
 
 def showable(volume: Volume, reference: Grid) -> Volume:
@@ -44,11 +52,11 @@ def _resampled(volume: Volume, reference: Grid) -> Volume:
     origin = volume.grid.voxel(reference.world(np.zeros(3)))
     steps = volume.grid.voxel(reference.world(np.eye(3))) - origin
     data = affine_transform(
-        volume.data[0].astype(np.float32),
+        np.asarray(volume.data[0], dtype=np.float32),
         steps.T,
         offset=origin,
         output_shape=reference.shape_dhw,
         order=1,
-        cval=float(np.nanmin(volume.data)),
+        cval=float(np.nanmin(_some_voxels(volume))),
     )
     return Volume(data[None], reference.affine, channels=volume.channels)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -44,8 +44,26 @@ class OpenCase:
         return self.images[0][1]
 
 
-def read_case(project: Project, name: str) -> OpenCase:
-    """Read a case's images and label.
+class Left(Exception):  # noqa: N818 - control flow, not an error
+    """Somebody wanted another case before this one was open."""
+
+
+def read_case(
+    project: Project,
+    name: str,
+    tell: Callable[[str], None] = lambda text: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> OpenCase | None:
+    """Read a case's images and label; the voxels of large images stay in their files.
+
+    Args:
+        project: Where the case is.
+        name: The case.
+        tell: Called with how far it is, where that takes long.
+        should_stop: Asked now and then.
+
+    Returns:
+        The case, or None if it was stopped.
 
     Raises:
         GridMismatchError: If the label is on another grid than the image.
@@ -53,7 +71,10 @@ def read_case(project: Project, name: str) -> OpenCase:
     from napari_attnseg.io import read_volume
 
     case = project.case(name)
-    images, warnings = _read_images(case.images)
+    try:
+        images, warnings = _read_images(case.images, Opener(name, tell, should_stop))
+    except Left:
+        return None
     source = getattr(case, "draft", None) or case.label
     label = None
     if source is not None:
@@ -71,15 +92,46 @@ def label_volume(case: OpenCase, labels: np.ndarray, classes: dict[int, str]) ->
     return like.on_grid(data, classes=classes)
 
 
+@dataclass(frozen=True)
+class Opener:
+    """Opens the volumes of one case.
+
+    Args:
+        name: Of the case.
+        tell: Called with how far it is.
+        should_stop: Whether another case is wanted by now.
+    """
+
+    name: str
+    tell: Callable[[str], None]
+    should_stop: Callable[[], bool]
+
+    def __call__(self, path: str) -> Volume:
+        """Return the volume at a path.
+
+        Raises:
+            Left: If another case is wanted.
+        """
+        from napari_attnseg.io.opening import opening
+
+        steps = opening(path, should_stop=self.should_stop)
+        while True:
+            try:
+                done = next(steps)
+            except StopIteration as end:
+                if end.value is None:
+                    raise Left from None
+                return cast("Volume", end.value)
+            self.tell(f"Unpacking {self.name}: {100 * done.done // max(1, done.total)} %")
+
+
 def _read_images(
-    paths: Mapping[str, str | Path],
+    paths: Mapping[str, str | Path], opened: Opener
 ) -> tuple[list[tuple[str, Volume]], list[str]]:
     """Read every channel; channels that name the same file are that file's channels in turn."""
-    from napari_attnseg.io import read_volume
-
     images: list[tuple[str, Volume]] = []
     warnings = []
-    read = {path: read_volume(path) for path in dict.fromkeys(map(str, paths.values()))}
+    read = {path: opened(path) for path in dict.fromkeys(map(str, paths.values()))}
     taken = dict.fromkeys(read, 0)
     for channel, path in paths.items():
         volume = read[str(path)]

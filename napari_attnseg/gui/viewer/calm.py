@@ -41,7 +41,7 @@ class CalmScrolling(QObject):
         self._rest.setSingleShot(True)
         self._rest.setInterval(REST_MS)
         self._rest.timeout.connect(self.release)
-        self._centre = window.centralWidget()
+        self._centre, self._status = window.centralWidget(), window.statusBar()
         self._draw = QTimer(self)
         self._draw.setSingleShot(True)
         self._draw.setInterval(0)
@@ -65,11 +65,13 @@ class CalmScrolling(QObject):
         self._draw_slice()
 
     def _put_off(self) -> None:
-        self._centre.setUpdatesEnabled(False)
-        self._draw.start()
+        if self._centre is not None:
+            self._centre.setUpdatesEnabled(False)
+            self._draw.start()
 
     def _draw_slice(self) -> None:
-        self._centre.setUpdatesEnabled(True)
+        if self._centre is not None:
+            self._centre.setUpdatesEnabled(True)
 
     def _hold(self) -> None:
         self._rest.start()
@@ -78,6 +80,6 @@ class CalmScrolling(QObject):
         docks = self._window.findChildren(QDockWidget)
         self._held = [dock for dock in docks if dock.windowTitle() in QUIET_DOCKS]
         self._held += [one for one in self._window.findChildren(QWidget) if one.property(QUIET)]
-        self._held.append(self._window.statusBar())
+        self._held += [self._status] if self._status is not None else []
         for widget in self._held:
             widget.setUpdatesEnabled(False)

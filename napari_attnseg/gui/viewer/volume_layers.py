@@ -18,7 +18,9 @@ from napari_attnseg.gui.viewer.facts import (
     label_colormap,
     label_values_on,
 )
+from napari_attnseg.gui.viewer.lazy import keep_cache_small
 from napari_attnseg.io import looks_like_labels
+from napari_attnseg.io.opening import sampled
 from napari_attnseg.session.display import display_window
 from napari_attnseg.volume import Volume, display_scale
 
@@ -33,8 +35,10 @@ class NoPlaceError(ValueError):
 
 def volume_layers(volume: Volume, name: str) -> list[LayerData]:
     """Return the layers that show a volume: labels for a mask, else one image a channel."""
-    if looks_like_labels(volume):
-        return [_labels(volume, name)]
+    keep_cache_small(volume)
+    few = Volume(sampled(volume)[None], np.eye(4)) if volume.is_lazy else volume
+    if looks_like_labels(few):
+        return [_labels(volume, name, few)]
     channels = volume.data.shape[0]
     if channels == 1:
         return [_image(volume, name)]
@@ -113,9 +117,9 @@ def _on_one_of(layer: Labels | Image, references: Iterable[LayerFacts], name: st
     )
 
 
-def _labels(volume: Volume, name: str) -> LayerData:
-    data = np.array(volume.data[0])
-    values = dict(volume.classes) or {value: f"class {value}" for value in values_in(data)}
+def _labels(volume: Volume, name: str, few: Volume) -> LayerData:
+    data = volume.data[0] if volume.is_lazy else np.array(volume.data[0])
+    values = dict(volume.classes) or {value: f"class {value}" for value in values_in(few.data[0])}
     attributes = {
         "name": name,
         "scale": display_scale(volume.grid),
