@@ -26,6 +26,7 @@ from napari_attnseg.models import ModelError, SegmentationModel, build_model, ch
 from napari_attnseg.models.attention import ATTENTION, AttentionModule
 from napari_attnseg.models.backbones import BACKBONES
 from napari_attnseg.models.channel_gate import ChannelGate
+from napari_attnseg.models.densebranch import ShownAgain
 from napari_attnseg.models.sites import SITES
 from napari_attnseg.preprocessing import preprocess
 from napari_attnseg.preprocessing.resample import resample
@@ -150,6 +151,8 @@ def linear_part(module: nn.Module) -> nn.Module | None:
         return mean(*facts, count_include_pad=False)
     if isinstance(module, (nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)):
         return nn.Identity()  # the mean of a whole map has no place of its own
+    if isinstance(module, ShownAgain):
+        return ShownAgain(0.0)  # nor do scores that a second network is given beside the image
     if isinstance(module, (AttentionModule, ChannelGate)):
         return Identity()
     return None
@@ -206,10 +209,10 @@ def on_grid_of(layer: str, model: SegmentationModel) -> str:
 
     What a decoder layer sees is a mixture of levels, but it lies on the grid of one of them.
     """
-    if not layer.startswith("decoder"):
+    before = [one for one in model.layer_names if "encoder" in one or "bottleneck" in one]
+    if layer in before:
         return layer
     stride = model.layers[layer].grid.stride_dhw
-    before = [name for name in model.layer_names if not name.startswith("decoder")]
     return next((name for name in before if model.layers[name].grid.stride_dhw == stride), INPUT)
 
 

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from napari_attnseg.axes import Size
+from napari_attnseg.config import ModelConfig
+from napari_attnseg.models import ModelError, build_model
 from napari_attnseg.models.aligned import AlignedUpsample
 from napari_attnseg.models.catalogue import count_parameters
 from napari_attnseg.models.encoders import ENCODERS, EncoderShape, Step
@@ -186,6 +188,16 @@ def linearised(module: nn.Module) -> nn.Module:
             if one.bias is not None:
                 nn.init.zeros_(one.bias)
     return module.double()
+
+
+@pytest.mark.parametrize(
+    "backbone", ["resnet-unet", "deeplab-resnet", "deeplab-xception", "guided", "hdenseunet"]
+)
+def test_blocks_for_more_or_fewer_levels_than_there_are_are_refused(backbone: str) -> None:
+    options = {"widths": (4, 4, 4, 4, 4), "depths": (1, 1)}
+
+    with pytest.raises(ModelError, match="give 3 positive numbers"):
+        build_model(ModelConfig(backbone, options=options))
 
 
 @pytest.mark.parametrize(("dims", "stride"), [(2, (1, 4, 2)), (3, (1, 2, 3)), (3, (4, 1, 2))])

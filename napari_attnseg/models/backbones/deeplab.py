@@ -15,7 +15,7 @@ from napari_attnseg.models import blocks
 from napari_attnseg.models.aligned import AlignedUpsample
 from napari_attnseg.models.backbones import BACKBONES, Backbone, Preset
 from napari_attnseg.models.contract import Auxiliary, LayerGrid, MakeAttention, SegmentationModel
-from napari_attnseg.models.encoders import ENCODERS, EncoderShape, Step
+from napari_attnseg.models.encoders import ENCODERS, EncoderShape, Step, depths_of
 from napari_attnseg.models.encoders.layers import ONE, conv, widened
 from napari_attnseg.models.levels import kernels_of, product, strides_of
 from napari_attnseg.models.sizing import cost_setting, sized
@@ -153,14 +153,15 @@ class DeepLab(SegmentationModel):
         return self.to_input(self.head(self.head_attention(x))), {}
 
     def _shape(self, strides: list[Size]) -> EncoderShape:
-        options, levels = self.options, len(self.options.widths)
+        options = self.options
+        count = len(options.widths) - 2 - bool(options.exit_widths)
         return EncoderShape(
             dims=self.dims,
             in_channels=self.config.in_channels,
             widths=options.widths,
             strides=strides,
             kernels=self.kernels,
-            depths=options.depths or (2,) * (levels - 2),
+            depths=depths_of(options.depths, count),
             stem_kernel=options.stem_kernel,
             norm=options.norm,
             block=options.block,

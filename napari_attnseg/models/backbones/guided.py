@@ -23,7 +23,7 @@ from napari_attnseg.models.contract import (
     ModelOutput,
     SegmentationModel,
 )
-from napari_attnseg.models.encoders import ENCODERS, EncoderShape
+from napari_attnseg.models.encoders import ENCODERS, EncoderShape, depths_of
 from napari_attnseg.models.encoders.layers import ONE, conv
 from napari_attnseg.models.levels import kernels_of, level_name, product, strides_of
 from napari_attnseg.models.refinement import Look, Refined, Refinement, distance, unit
@@ -182,7 +182,7 @@ class GuidedNetwork(SegmentationModel):
             widths=options.widths,
             strides=strides,
             kernels=self.kernels,
-            depths=options.depths or (2,) * (self.depth - 1),
+            depths=depths_of(options.depths, self.depth - 1),
             stem_kernel=options.stem_kernel,
             norm=options.norm,
             block=options.block,

@@ -11,7 +11,7 @@ from napari_attnseg.config import Config, ModelConfig, setting
 from napari_attnseg.models import blocks
 from napari_attnseg.models.backbones import BACKBONES, Backbone, Preset
 from napari_attnseg.models.contract import Auxiliary, LayerGrid, MakeAttention, SegmentationModel
-from napari_attnseg.models.encoders import ENCODERS, EncoderShape
+from napari_attnseg.models.encoders import ENCODERS, EncoderShape, depths_of
 from napari_attnseg.models.levels import kernels_of, level_name, product, strides_of
 from napari_attnseg.models.sizing import cost_setting, sized
 from napari_attnseg.models.unet import Join, Stage
@@ -76,7 +76,7 @@ class ResNetUNet(SegmentationModel):
             widths=options.widths,
             strides=self.strides,
             kernels=self.kernels,
-            depths=options.depths or (2,) * (self.depth - 1),
+            depths=depths_of(options.depths, self.depth - 1),
             stem_kernel=options.stem_kernel,
             norm=options.norm,
             block=options.block,

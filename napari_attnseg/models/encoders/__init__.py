@@ -14,6 +14,7 @@ from itertools import groupby
 from torch import nn
 
 from napari_attnseg.axes import Size
+from napari_attnseg.models.contract import ModelError
 from napari_attnseg.models.encoders.layers import ONE, times, widened
 from napari_attnseg.models.grid import LayerGrid
 from napari_attnseg.registry import Registry
@@ -58,6 +59,21 @@ class EncoderShape:
     growth: int = 32
     exit_widths: tuple[int, ...] = ()
     has_neighbours: bool = False
+
+
+def depths_of(depths: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """Return the blocks of so many levels, 2 each where none are given.
+
+    Raises:
+        ModelError: If there are not as many.
+    """
+    found = depths or (2,) * count
+    if len(found) != count or min(found, default=1) < 1:
+        raise ModelError(
+            f"depths is {found}; give {count} positive numbers, one for each level from the "
+            "third on."
+        )
+    return found
 
 
 @dataclass(frozen=True)
