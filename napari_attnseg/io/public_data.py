@@ -16,7 +16,7 @@ from napari_attnseg.registry import UnknownPartError
 
 ADDRESS = "https://msd-for-monai.s3-us-west-2.amazonaws.com"
 LICENCE = "CC-BY-SA 4.0"
-SOURCE = "Antonelli et al., The Medical Segmentation Decathlon, Nature Communications 13:4128 (2022)"
+SOURCE = "The Medical Segmentation Decathlon, doi.org/10.1038/s41467-022-30695-9"
 
 
 @dataclass(frozen=True)

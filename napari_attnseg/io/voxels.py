@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -59,14 +58,31 @@ def read_text_voxels(source: Source, dtype: np.dtype, shape: tuple[int, ...]) ->
     return data.reshape(shape)
 
 
-def write_voxels(sink: BinaryIO, data: np.ndarray, *, is_interleaved: bool = False) -> None:
-    """Write ``(C, D, H, W)``, the channels one after the other or together in each voxel."""
+def write_voxels(sink: BinaryIO, data: Any, *, is_interleaved: bool = False) -> None:
+    """Write ``(C, D, H, W)``, the channels one after the other or together in each voxel.
+
+    Lazy voxels are read some planes at a time.
+    """
     if is_interleaved:
-        for k in range(data.shape[1]):
-            _write_plane(sink, np.moveaxis(data[:, k], 0, -1))
+        for planes in _slabs(data):
+            for k in range(planes.shape[1]):
+                _write_plane(sink, np.moveaxis(planes[:, k], 0, -1))
         return
-    for channel, k in itertools.product(range(data.shape[0]), range(data.shape[1])):
-        _write_plane(sink, data[channel, k])
+    for channel in range(data.shape[0]):
+        for planes in _slabs(data[channel : channel + 1]):
+            for k in range(planes.shape[1]):
+                _write_plane(sink, planes[0, k])
+
+
+def _slabs(data: Any) -> Iterator[np.ndarray]:
+    """Give an array in memory as it is, and a lazy one in the chunks of its planes."""
+    if isinstance(data, np.ndarray):
+        yield data
+        return
+    at = 0
+    for depth in data.chunks[1]:
+        yield np.asarray(data[:, at : at + depth])
+        at += depth
 
 
 def as_held(

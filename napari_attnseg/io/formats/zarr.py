@@ -31,7 +31,7 @@ _HELD = (
     "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64",
 )  # fmt: skip
 _CHUNK, _LARGE_CHUNK, _MANY_CHUNKS = 64, 128, 4000
-_FEWEST_CHUNKS = 1e-4
+_FEWEST_CHUNKS = 1e-3
 _LARGEST = 1 << 44
 
 
