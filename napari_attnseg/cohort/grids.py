@@ -27,11 +27,19 @@ def checked(cohort: Cohort) -> Cohort:
     """
     read = functools.cache(read_header)
     cohort = _with_channels_of_files(cohort, read)
-    cohort = dataclasses.replace(cohort, cases=[_in_one_order(one, read) for one in cohort.cases])
+    cases = [_in_one_order(one, read) for one in cohort.cases]
+    turned = [one.name for one, was in zip(cases, cohort.cases, strict=True) if one is not was]
+    cohort = dataclasses.replace(cohort, cases=cases)
     sentences = list(_differences(cohort.cases, read))
     if len(sentences) > _MOST_SENTENCES:
         more = len(sentences) - _MOST_SENTENCES
         sentences = [*sentences[:_MOST_SENTENCES], f"And {more} more cases on differing grids."]
+    if turned:
+        # A header that is wrong about left and right looks just like this.
+        sentences.append(
+            f"Stored in another order than the first image, and turned as the headers say: files "
+            f"of {listed(turned)}. Look at one before relying on it."
+        )
     return dataclasses.replace(cohort, warnings=(*cohort.warnings, *sentences))
 
 
@@ -81,6 +89,8 @@ def _in_one_order(case: Case, read: Read) -> Case:
 
     images = {channel: turned(source) for channel, source in case.images.items()}
     label = turned(case.label) if case.label is not None else None
+    if label is case.label and list(images.values()) == list(case.images.values()):
+        return case
     return dataclasses.replace(
         case, images=images, label=Path(label) if isinstance(label, str) else label
     )

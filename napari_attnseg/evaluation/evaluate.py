@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from napari_attnseg.evaluation.region_scores import as_classes, region_scores
 from napari_attnseg.evaluation.scores import CaseScore, ClassScore, Evaluation
-from napari_attnseg.io import VolumeError, as_label_map, known_suffix, read_volume, stem, values_in
+from napari_attnseg.io import VolumeError, known_suffix, read_volume, stem, values_in
+from napari_attnseg.io.regions import Regions
 from napari_attnseg.metrics import overlap
 from napari_attnseg.volume import Volume, require_same_grid
 
@@ -29,7 +31,11 @@ class _Pair:
 
 
 def evaluate(
-    prediction: Source, reference: Source, *, classes: Mapping[int, str] | None = None
+    prediction: Source,
+    reference: Source,
+    *,
+    classes: Mapping[int, str] | None = None,
+    regions: Regions | None = None,
 ) -> Evaluation:
     """Score a prediction, or a folder of them, against its reference.
 
@@ -37,6 +43,8 @@ def evaluate(
         prediction: A label map, a file, or a folder whose files are matched by `io.stem`.
         reference: Likewise; a folder may hold more cases than were predicted.
         classes: Names of the class values to score; without any, every value found is scored.
+        regions: Overlapping regions that are scored beside the classes. Masks whose channels
+            overlap bring their own.
 
     Raises:
         EvaluationError: If a prediction has no reference, or there are none.
@@ -47,7 +55,7 @@ def evaluate(
     names = {int(value): name for value, name in (classes or {}).items()}
     cases, warnings = [], []
     for pair in pairs:
-        scores, strange = _score(pair, names or None)
+        scores, strange = _score(pair, names or None, regions or Regions({}))
         cases.append(scores)
         warnings += strange
     if not names:
@@ -55,10 +63,18 @@ def evaluate(
     return Evaluation(tuple(cases), unmatched=tuple(unmatched), warnings=tuple(warnings))
 
 
-def _score(pair: _Pair, classes: dict[int, str] | None) -> tuple[CaseScore, list[str]]:
+def _score(
+    pair: _Pair, classes: dict[int, str] | None, regions: Regions
+) -> tuple[CaseScore, list[str]]:
     """Score one pair, and say in sentences which values the classes do not know."""
-    prediction = _label_map(pair.prediction, f"prediction of {pair.name}")
-    reference = _label_map(pair.reference, f"reference of {pair.name}")
+    prediction, own = _label_map(pair.prediction, f"prediction of {pair.name}")
+    reference, told = _label_map(pair.reference, f"reference of {pair.name}")
+    if own != told:
+        raise EvaluationError(
+            f"The prediction and the reference of {pair.name!r} are not masks of the same kind: "
+            f"{_kind(own)} and {_kind(told)}."
+        )
+    regions = own or regions
     require_same_grid(
         reference.grid,
         prediction.grid,
@@ -74,7 +90,12 @@ def _score(pair: _Pair, classes: dict[int, str] | None) -> tuple[CaseScore, list
     }
     strange = [str(value) for value in found if value not in values]
     warnings = [f"{pair.name}: values {', '.join(strange)} belong to no class and are not scored."]
-    return CaseScore(pair.name, scores), warnings if strange else []
+    overlapping = region_scores(prediction.data[0], reference.data[0], regions, reference.grid)
+    return CaseScore(pair.name, scores, overlapping), warnings if strange else []
+
+
+def _kind(regions: Regions) -> str:
+    return f"regions {', '.join(regions.members)}" if regions else "a map of classes"
 
 
 def _with_all_classes(cases: list[CaseScore]) -> list[CaseScore]:
@@ -87,16 +108,17 @@ def _with_all_classes(cases: list[CaseScore]) -> list[CaseScore]:
                 value: case.classes.get(value, ClassScore(name, None, None, 0.0, 0.0))
                 for value, name in names.items()
             },
+            case.regions,
         )
         for case in cases
     ]
 
 
-def _label_map(source: Volume | Path, name: str) -> Volume:
+def _label_map(source: Volume | Path, name: str) -> tuple[Volume, Regions]:
     if isinstance(source, Volume):
-        return as_label_map(source, name)
+        return as_classes(source, name)
     try:
-        return read_volume(source, labels=True)
+        return as_classes(read_volume(source), source.name)
     except VolumeError as error:
         # A prediction and its reference mostly have the same file name.
         raise VolumeError(f"The {name} cannot be used: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from html import escape
 from pathlib import Path
@@ -42,8 +43,7 @@ def write_report(evaluation: Evaluation, path: str | Path, *, title: str = "Eval
 
 def _html(evaluation: Evaluation, title: str) -> str:
     means = "".join(
-        f"<tr>{_cells(row)}<td>{_strip(evaluation.scores(value))}</td></tr>"
-        for value, row in _mean_rows(evaluation)
+        f"<tr>{_cells(row)}<td>{_strip(dice)}</td></tr>" for dice, row in _mean_rows(evaluation)
     )
     cases = "".join(f"<tr>{_cells(row)}</tr>" for row in _case_rows(evaluation))
     notes = "".join(f"<p class='note'>{escape(one)}</p>" for one in _notes(evaluation))
@@ -69,19 +69,24 @@ def _markdown(evaluation: Evaluation, title: str) -> str:
 _MEAN_HEAD = ["class", "cases", "Dice, mean ± SD", "worst", "IoU, mean"]
 
 
-def _mean_rows(evaluation: Evaluation) -> list[tuple[int, list[str]]]:
-    return [
-        (value, [_named(name, value), *_summary(evaluation, value)])
+def _mean_rows(evaluation: Evaluation) -> list[tuple[list[float], list[str]]]:
+    """Return each class's and region's Dice in the cases that have it, and its row."""
+    rows = [
+        (_named(name, value), evaluation.scores(value), evaluation.mean(value))
         for value, name in evaluation.classes.items()
     ]
+    rows += [
+        (f"region {name}", evaluation.region_scores(name), means)
+        for name, means in evaluation.region_means.items()
+    ]
+    return [(dice, [title, *_summary(dice, means)]) for title, dice, means in rows]
 
 
 def _named(name: str, value: int) -> str:
     return name if name.endswith(str(value)) else f"{name} ({value})"
 
 
-def _summary(evaluation: Evaluation, value: int) -> list[str]:
-    dice, means = evaluation.scores(value), evaluation.mean(value)
+def _summary(dice: list[float], means: Mapping[str, float | None]) -> list[str]:
     spread = f" ± {stdev(dice):.3f}" if len(dice) > 1 else ""
     mean = _number(means["dice"]) + (spread if dice else "")
     return [str(len(dice)), mean, _number(min(dice, default=None)), _number(means["iou"])]

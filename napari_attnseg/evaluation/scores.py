@@ -50,10 +50,11 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class CaseScore:
-    """All classes of one case, by class value."""
+    """All classes of one case, by class value, and its regions by name."""
 
     case: str
     classes: Mapping[int, ClassScore]
+    regions: Mapping[str, ClassScore] = field(default_factory=dict)
 
     @property
     def dice(self) -> float | None:
@@ -91,28 +92,52 @@ class Evaluation:
         """Return the mean ``dice`` and ``iou`` of one class over the cases that have it."""
         return {score: _mean(self.scores(value, score)) for score in ("dice", "iou")}
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the scores as JSON-ready values; class values are strings, no score is null."""
+    def region_scores(self, name: str, score: str = "dice") -> list[float]:
+        """Return one score of one region in every case that has one."""
+        rows = (case.regions[name] for case in self.cases if name in case.regions)
+        found = (getattr(row, score) for row in rows)
+        return [one for one in found if one is not None]
+
+    @property
+    def region_means(self) -> dict[str, dict[str, float | None]]:
+        """Mean ``dice`` and ``iou`` of each region over the cases that have it; empty for none."""
+        names = dict.fromkeys(name for case in self.cases for name in case.regions)
         return {
-            "cases": [
-                {"case": case.case, "classes": {str(v): vars(c) for v, c in case.classes.items()}}
-                for case in self.cases
-            ],
+            name: {score: _mean(self.region_scores(name, score)) for score in ("dice", "iou")}
+            for name in names
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the scores as JSON-ready values; class values are strings, no score is null.
+
+        Where there are regions, each case has ``regions`` beside its ``classes``, and their means
+        are the ``regions`` beside ``mean``.
+        """
+        means = self.region_means
+        return {
+            "cases": [_case_json(case) for case in self.cases],
             "mean": {str(value): self.mean(value) for value in self.classes},
+            **({"regions": means} if means else {}),
             "unmatched": list(self.unmatched),
         }
 
     def to_csv(self, path: str | Path) -> Path:
-        """Write one row for each case and class; a score that does not exist stays empty."""
+        """Write one row for each case and class or region; no score is an empty cell."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
         for case in self.cases:
-            for value, one in case.classes.items():
+            for value, one in (*case.classes.items(), *case.regions.items()):
                 writer.writerow([case.case, value, *vars(one).values()])
         with atomic_write(path) as file:
             file.write(text.getvalue().encode())
         return Path(path)
+
+
+def _case_json(case: CaseScore) -> dict[str, Any]:
+    classes = {str(value): vars(one) for value, one in case.classes.items()}
+    regions = {name: vars(one) for name, one in case.regions.items()}
+    return {"case": case.case, "classes": classes, **({"regions": regions} if regions else {})}
 
 
 def _mean(scores: list[float] | list[float | None]) -> float | None:

@@ -13,6 +13,7 @@ import pytest
 from napari_attnseg import Volume, evaluate, write_volume
 from napari_attnseg.evaluation import EvaluationError, write_report
 from napari_attnseg.io import VolumeError
+from napari_attnseg.io.regions import Regions
 from napari_attnseg.volume import GridMismatchError
 
 SHAPE = (4, 6, 8)
@@ -263,3 +264,66 @@ def test_the_report_names_cases_classes_and_its_limits(folders, tmp_path, name):
     if name.endswith(".html"):
         assert "kidney &lt;left&gt;" in text
         assert "http" not in text
+
+
+BRATS = Regions({"WT": frozenset((1, 2, 4)), "TC": frozenset((1, 4)), "ET": frozenset((4,))})
+
+
+def test_regions_are_scored_beside_the_classes_as_their_masks_alone_are(folders):
+    pair = {"a": label(1, 2, 4, 0), "b": label(2, 2)}, {"a": label(1, 4, 4, 2), "b": label(2)}
+
+    written = folders(*pair)
+    found = evaluate(*written, regions=BRATS)
+
+    for case, first, second in zip(found.cases, *(one.values() for one in pair), strict=True):
+        for name, values in BRATS:
+            masks = [
+                volume.replace(data=np.isin(volume.data, list(values)).astype(np.uint8))
+                for volume in (first, second)
+            ]
+            alone = evaluate(*masks, classes={1: name}).cases[0].classes[1]
+            assert case.regions[name] == alone
+    content = found.to_json()
+    assert content["cases"][1]["regions"]["ET"]["dice"] is None
+    assert content["regions"]["ET"] == {"dice": found.cases[0].regions["ET"].dice, "iou": 1 / 2}
+    assert (
+        content["cases"][0]["classes"]
+        == evaluate(*folders(*pair)).to_json()["cases"][0]["classes"]
+    )
+
+
+def test_without_regions_the_json_has_no_word_of_them(folders):
+    assert "regions" not in json.dumps(
+        evaluate(*folders({"a": label(1)}, {"a": label(1)})).to_json()
+    )
+
+
+def test_masks_whose_channels_overlap_are_scored_as_regions(tmp_path):
+    def overlapping(columns):
+        data = np.stack(
+            [label(*[int(one >= level) for one in columns]).data[0] for level in (1, 2)]
+        )
+        return Volume(data, AFFINE, channels=("WT", "ET"))
+
+    write_volume(tmp_path / "p" / "a.nii.gz", overlapping((1, 2, 2, 0)))
+    write_volume(tmp_path / "r" / "a.nii.gz", overlapping((1, 1, 2, 2)))
+
+    (case,) = evaluate(tmp_path / "p", tmp_path / "r").cases
+
+    assert [one.dice for one in case.regions.values()] == pytest.approx([6 / 7, 0.5])
+
+
+def test_a_mask_of_classes_is_not_scored_against_one_of_regions():
+    data = np.stack([label(1, 1).data[0], label(1).data[0]])
+
+    with pytest.raises(EvaluationError, match="not masks of the same kind"):
+        evaluate(label(1, 2), Volume(data, AFFINE))
+
+
+def test_the_report_and_the_table_of_a_case_hold_its_regions(folders, tmp_path):
+    found = evaluate(*folders({"a": label(4, 1)}, {"a": label(4, 1)}), regions=BRATS)
+
+    with found.to_csv(tmp_path / "scores.csv").open(newline="") as file:
+        rows = [row["class"] for row in csv.DictReader(file)]
+    assert rows == ["1", "4", "WT", "TC", "ET"]
+    assert "WT" in write_report(found, tmp_path / "report.md").read_text()

@@ -7,6 +7,7 @@ cases, val and test, by default).
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,8 @@ def evaluate(settings: dict[str, Any], context: Context) -> Generator[Event, Non
             continue
         prediction = read_volume(file, labels=True)
         reference = read_volume(label, labels=True)
-        one = compare(prediction, reference, classes=project.classes)
-        scored.append(type(one.cases[0])(case.name, one.cases[0].classes))
+        one = compare(prediction, reference, classes=project.classes, regions=project.regions)
+        scored.append(replace(one.cases[0], case=case.name))
     if not scored and not context.should_stop():
         raise JobError(f"Run {run.name} has not predicted these cases yet; segment them first.")
     state = "stopped" if context.should_stop() else "done"
