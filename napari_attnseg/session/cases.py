@@ -15,6 +15,7 @@ from napari_attnseg.session.background import Background
 from napari_attnseg.session.files import CaseRow, Worklist
 from napari_attnseg.session.open_case import OpenCase, label_volume, read_case
 from napari_attnseg.session.problem import Problem, problem_of
+from napari_attnseg.session.series import SeriesQuestion, add_series, series_question
 from napari_attnseg.volume import Volume
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class CaseDesk:
     case_opened = Signal(object)
     saved = Signal(str, str)
     not_saved = Signal(str)
+    asked = Signal(object)
 
     def __init__(self, background: Background, say: Any) -> None:
         self._background = background
@@ -71,8 +73,19 @@ class CaseDesk:
         return next((row for row in self.rows if row.name == name), None)
 
     def open_folder(self, folder: Path) -> None:
-        """Open a project folder, or make a project of a folder of volumes."""
-        self._open(f"opening {folder}", lambda: files.open_or_make_project(folder))
+        """Open a project folder, or make a project of a folder of volumes.
+
+        Where several DICOM series lie together, `asked` brings the question which are meant.
+        """
+        self._open(
+            f"opening {folder}",
+            lambda: series_question(folder) or files.open_or_make_project(folder),
+        )
+
+    def open_series(self, folder: Path, numbers: Sequence[int]) -> None:
+        """Add some series of a folder, numbered from 1, to the project, or begin one with them."""
+        project = self.project
+        self._open(f"opening {folder}", lambda: add_series(project, folder, numbers))
 
     def open_sample(self, folder: Path | None = None) -> None:
         """Open the built-in cases, writing them first where they are missing."""
@@ -164,7 +177,11 @@ class CaseDesk:
         self.is_opening = True
         self._background.run(doing, make, self._project_opened, self._not_opened)
 
-    def _project_opened(self, opened: tuple[Project, list[str]]) -> None:
+    def _project_opened(self, opened: tuple[Project, list[str]] | SeriesQuestion) -> None:
+        if isinstance(opened, SeriesQuestion):
+            self.is_opening = False
+            self.asked.emit(opened)
+            return
         project, warnings = opened
         is_other = self.project is None or self.project.path != project.path
         self.project = project

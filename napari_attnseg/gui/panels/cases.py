@@ -20,10 +20,12 @@ from napari_attnseg.gui.colours import class_colours, swatch
 from napari_attnseg.gui.correction import Correction
 from napari_attnseg.gui.npe2_reader import claimed_suffixes
 from napari_attnseg.gui.panel import PANELS, Panel, allow, button
+from napari_attnseg.gui.questions import ask_series
 from napari_attnseg.gui.widgets.table import Cell, Table
 from napari_attnseg.gui.words import dice, millilitres, sizes
 from napari_attnseg.session import CaseRow, OpenCase
 from napari_attnseg.session.cases import STATUSES, SYMBOLS
+from napari_attnseg.session.series import SeriesQuestion
 
 HEADINGS = ("", "name", "status", "set", "Dice", "volume", "unsure")
 SETS = {"train": "learned from", "val": "checked on", "test": "kept for a last test"}
@@ -87,6 +89,14 @@ class CasesPanel(Panel):
         if found:
             self.session.cases.add_files([Path(name) for name in found])
 
+    def _ask_series(self, question: SeriesQuestion) -> None:
+        name = question.folder.name
+        numbers = ask_series(name, question.titles, several=True, parent=self)
+        if numbers:
+            self.session.cases.open_series(question.folder, numbers)
+        else:
+            self.session.say("No series was opened.")
+
     def open_sample(self) -> None:
         """Open the built-in cases."""
         self.session.cases.open_sample()
@@ -106,6 +116,7 @@ class CasesPanel(Panel):
         cases = self.session.cases
         cases.rows_changed.connect(self._show_rows)
         cases.case_opened.connect(self._case_opened)
+        cases.asked.connect(self._ask_series)
         self.session.on_change(self._refresh)
         self.table.opened_key.connect(self.bench.open_case)
         self.table.chosen_key.connect(lambda _: self._refresh())
