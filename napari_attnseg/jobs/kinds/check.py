@@ -15,12 +15,9 @@ from typing import TYPE_CHECKING, Any
 from napari_attnseg.config import PredictConfig
 from napari_attnseg.io import read_volume
 from napari_attnseg.jobs.contract import JOBS, Context, Event
-from napari_attnseg.jobs.inputs import (
-    read_images,
-    require_new_files,
-    require_writable,
-)
+from napari_attnseg.jobs.inputs import require_new_files, require_writable
 from napari_attnseg.jobs.map_files import bare_name, map_record
+from napari_attnseg.jobs.prepared_cases import read_case
 from napari_attnseg.jobs.reports import Clock
 
 if TYPE_CHECKING:
@@ -46,7 +43,7 @@ def check(settings: dict[str, Any], context: Context) -> Generator[Event, None, 
     yield {"event": "progress", "done": 0, "total": 0, "text": f"Reading {name}"}
     weights = settings.get("weights") or "best"
     run = context.runs.load(settings["run"], weights=weights, device=predict.device)
-    image, heat = read_images(settings["input"]["images"]), read_volume(file)
+    image, heat = read_case(settings["input"]), read_volume(file)
     steps = check_steps(
         run, image, heat, info, config=config, settings=predict, should_stop=context.should_stop
     )

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from napari_attnseg.io import read_volume
 from napari_attnseg.jobs.contract import JOBS, Context, Event
-from napari_attnseg.jobs.inputs import read_images, require_new_files, require_writable
+from napari_attnseg.jobs.inputs import require_new_files, require_writable
 from napari_attnseg.jobs.map_files import any_record, bare_name
+from napari_attnseg.jobs.prepared_cases import read_case
 
 if TYPE_CHECKING:
     from napari_attnseg.volume import Volume
@@ -32,7 +33,7 @@ def picture(settings: dict[str, Any], context: Context) -> Generator[Event, None
     require_new_files([target for _, target in wanted], overwrite=overwrite)
     name = str(settings["input"]["name"])
     yield {"event": "progress", "done": 0, "total": len(wanted), "text": f"Reading {name}"}
-    image = read_images(settings["input"]["images"])
+    image = read_case(settings["input"])
     labels = read_volume(settings["labels"], labels=True) if settings.get("labels") else None
     for done, (file, target) in enumerate(wanted):
         if context.should_stop():
