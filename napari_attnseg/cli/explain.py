@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from napari_attnseg.cli.app import Device, Json, Overwrite, Resample, app, print_json, print_line
+from napari_attnseg.cli.beyond_maps import Wishes, fulfil, print_more
 from napari_attnseg.cli.engine import run_job
 from napari_attnseg.cli.inputs import bind_input, chosen_weights, find_run, run_facts
 from napari_attnseg.cli.targets import class_value, part_of_class
@@ -51,6 +52,15 @@ def explain(  # noqa: PLR0913 - each option of the command is an argument
     attention: Annotated[
         bool, typer.Option("--attention", help="Record what attention modules do.")
     ] = False,
+    check: Annotated[
+        str | None,
+        typer.Option(metavar="quick|full", help="Measure how far each map can be trusted."),
+    ] = None,
+    effects: Annotated[
+        bool, typer.Option("--effects", help="Rank attention modules by what they change.")
+    ] = False,
+    png: Annotated[bool, typer.Option("--png", help="Draw each map as panels.")] = False,
+    film: Annotated[bool, typer.Option("--film", help="Draw each map as a film.")] = False,
     list_choices: Annotated[
         bool, typer.Option("--list", help="List methods, layers and classes, and end.")
     ] = False,
@@ -66,11 +76,11 @@ def explain(  # noqa: PLR0913 - each option of the command is an argument
         return
     if case is None or out is None:
         raise typer.BadParameter("INPUT and --out are needed, unless there is --list")
-    facts = run_facts(folder)
+    facts, wishes = run_facts(folder), Wishes(check, effects, png, film)
     # Attention alone needs no class; asking for a method or a layer means a map of one.
     parts = (at, component, region, versus, errors)
     asked = (target, method, layer, option, *parts)
-    wants_map = not attention or any(one is not None for one in asked)
+    wants_map = not (attention or effects) or any(one is not None for one in asked)
     about = part_of_class(at, component, region, errors, reference)
     if versus is not None:
         about = {"kind": "contrast", **about, "versus": class_value(versus, facts)}
@@ -87,19 +97,30 @@ def explain(  # noqa: PLR0913 - each option of the command is an argument
         "settings": {"device": device},
         "overwrite": overwrite,
     }
+    maps, is_stopped = _made(settings, wishes, wants_maps=wants_map or attention)
+    if as_json:
+        print_json(maps)
+    else:
+        _print_maps(maps)
+    if is_stopped:
+        raise JobError("Stopped before the maps were complete.")
+
+
+def _made(
+    settings: dict[str, Any], wishes: Wishes, *, wants_maps: bool
+) -> tuple[list[dict[str, Any]], bool]:
+    """Make maps and what is wished for besides; returns them, and whether it was stopped."""
     maps: list[dict[str, Any]] = []
 
     def listen(event: dict[str, Any]) -> None:
         if event["event"] == "map":
             maps.append({"path": event["path"], **event["info"]})
 
-    result = run_job("explain", settings, "Explaining", listen)
-    if as_json:
-        print_json(maps)
-    else:
-        _print_maps(maps)
-    if result.get("state") == "stopped":
-        raise JobError("Stopped before the maps were complete.")
+    result = run_job("explain", settings, "Explaining", listen) if wants_maps else {}
+    is_stopped = result.get("state") == "stopped"
+    if not is_stopped:
+        fulfil(wishes, settings, maps)
+    return maps, is_stopped
 
 
 def _options(given: list[str]) -> dict[str, str]:
@@ -117,10 +138,13 @@ def _print_maps(maps: list[dict[str, Any]]) -> None:
             for about in one["numbers"].values():
                 if about.get("path"):
                     print_line(f"  {about['kind']} map -> {about['path']}")
+        elif one.get("kind") == "effects":
+            print_more(one)
         elif one["path"] is None:
             print_line(f"{one['reason']} ({one['record']})")
         else:
             print_line(f"{one['method']}, {one['class_name']}, {one['layer']} -> {one['path']}")
+            print_more(one)
 
 
 def _list(folder: Path, *, as_json: bool) -> None:
