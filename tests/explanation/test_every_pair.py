@@ -89,7 +89,7 @@ class Pair:
 
 def enough(multiple: int) -> int:
     """Return voxels of which some layer voxel sees none of the outermost two, nor padding."""
-    return max(10, min(3 * multiple, 2 * multiple + 4))
+    return max(10, 3 * multiple)
 
 
 def axis_of(letter: str) -> int:
@@ -105,10 +105,22 @@ def affine_of(base: np.ndarray, letters: str) -> np.ndarray:
     return affine
 
 
+def is_large(backbone: str, attention: str, dims: int) -> bool:
+    """Return whether a network is too large for whole volumes of three of its deepest voxels.
+
+    Tests of its own say where its levels lie in 3 dimensions.
+    """
+    return backbone == "swinunetr" and (
+        dims == 3 or attention not in ("none", "gate", "pam", "stn")
+    )
+
+
 def pairs() -> Iterator[Pair]:
     for backbone in BACKBONES:
         for attention in ATTENTION:
             for dims in (2, 3):
+                if is_large(backbone, attention, dims):
+                    continue
                 for sites in ((), *((site,) for site in SITES)):
                     config = ModelConfig(backbone, attention, sites, dims, out_channels=3)
                     try:
@@ -135,9 +147,12 @@ def linearised(config: ModelConfig) -> SegmentationModel:
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             setattr(parent, name, linear_part(child) or child)
+    model.normalises = False  # a transformer's stages, by a function
     for module in model.modules():
         if isinstance(module, nn.modules.conv._ConvNd):
             set_middle(module)
+        if isinstance(module, nn.Linear):
+            nn.init.constant_(module.weight, 1 / module.in_features)
     return model
 
 
@@ -153,7 +168,8 @@ def linear_part(module: nn.Module) -> nn.Module | None:
         return nn.Identity()  # the mean of a whole map has no place of its own
     if isinstance(module, ShownAgain):
         return ShownAgain(0.0)  # nor do scores that a second network is given beside the image
-    if isinstance(module, (AttentionModule, ChannelGate)):
+    is_mixing = kind == "SwinTransformerBlock"  # whatever is in its window
+    if is_mixing or isinstance(module, (AttentionModule, ChannelGate)):
         return Identity()
     return None
 
