@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_attnseg.io.json_words import why_not_json
+from napari_attnseg.io.regions import Regions, RegionsError
 
 FILE = "dataset.json"
 BACKGROUND = 0
@@ -62,6 +63,33 @@ def classes(content: Mapping[str, Any]) -> tuple[dict[int, str], int | None]:
     for value in (BACKGROUND, *ignored):
         named.pop(value, None)
     return _unique(named), ignored[0] if ignored else None
+
+
+def regions(content: Mapping[str, Any]) -> Regions:
+    """Return nnU-Net's regions: labels that are lists of values; nothing where none is.
+
+    With ``regions_class_order`` every label is a region, those of one value included.
+
+    Raises:
+        DatasetJsonError: If a value is no number, or not positive.
+    """
+    table = content.get("labels", {})
+    if not isinstance(table, Mapping):
+        return Regions({})
+    are_lists = [isinstance(values, (list, tuple)) for values in table.values()]
+    if not any(are_lists) and not content.get("regions_class_order"):
+        return Regions({})
+    members = {
+        str(name): frozenset(_whole_numbers(values))
+        for name, values in table.items()
+        if not isinstance(values, str)
+        and str(name).casefold() != IGNORE
+        and _whole_numbers(values) != [BACKGROUND]
+    }
+    try:
+        return Regions(members)
+    except RegionsError as error:
+        raise DatasetJsonError(f"the labels in {FILE} make no regions: {error}") from error
 
 
 def channels(content: Mapping[str, Any]) -> tuple[str, ...]:

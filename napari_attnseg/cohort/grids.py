@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_attnseg.cohort.case import Case, Cohort, anonymous_channels, listed
 from napari_attnseg.cohort.headers import Read, grid_of, read_header
+from napari_attnseg.cohort.overlapping import with_regions
 from napari_attnseg.io import VolumeError
 from napari_attnseg.io.onto_grid import is_other_order
 from napari_attnseg.io.recipe import Recipe, Source
@@ -26,7 +27,7 @@ def checked(cohort: Cohort) -> Cohort:
     exactly.
     """
     read = functools.cache(read_header)
-    cohort = _with_channels_of_files(cohort, read)
+    cohort = with_regions(_with_channels_of_files(cohort, read), read)
     cases = [_in_one_order(one, read) for one in cohort.cases]
     turned = [one.name for one, was in zip(cases, cohort.cases, strict=True) if one is not was]
     cohort = dataclasses.replace(cohort, cases=cases)

@@ -53,7 +53,8 @@ class Decathlon:
         channels = tuple(next(iter(found.cases.values())).images) if found.cases else ("image",)
         cases = sorted(found.cases.values(), key=lambda case: natural(case.name))
         name = dataset_json.name(content, folder)
-        return Cohort(name, cases, classes, channels, found.sentences(), ignore)
+        regions = dataset_json.regions(content)
+        return Cohort(name, cases, classes, channels, found.sentences(), ignore, regions)
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_attnseg.cohort.browse import files_in, folder_named, folders_in
-from napari_attnseg.cohort.case import ANONYMOUS_CHANNEL, Case, Cohort
+from napari_attnseg.cohort.case import ANONYMOUS_CHANNEL, Case, Cohort, natural
 from napari_attnseg.cohort.layout import LAYOUTS, Fit
 from napari_attnseg.cohort.pairing import (
     bare_name,
     by_name,
+    image_of,
     is_named_as_label,
     pair,
     unlabelled,
@@ -120,14 +121,17 @@ def _folders_of_slices(folder: Path) -> list[Path]:
 
 def _is_case(folder: Path) -> bool:
     """Return whether the slices in a folder are those of one case, not of several patients."""
-    return len({one.parent for one in _folders_of_slices(folder)}) == 1
+    found = _folders_of_slices(folder)
+    parents = {one.parent for one in found if one != folder}
+    return bool(found) and (len(parents) <= 1 if folder not in found else parents <= {folder})
 
 
 def _take(place: Path, found: _Found) -> None:
     """Enter the images and the label of one case's folder."""
     from napari_attnseg.io.dicom.series import find_series, places
 
-    name = place.resolve().name
+    # Not what a link leads to, but what the person called it.
+    name = place.absolute().name or place.resolve().name
     try:
         every = find_series(place)
     except VolumeError as error:
@@ -177,6 +181,10 @@ def _take_labels_beside(folder: Path, found: _Found) -> None:
     volumes, twice = by_name(volumes_in(place))
     pairs = pair([name for name in found.images if name not in found.labels], volumes)
     found.labels.update(pairs.labels)
+    for label in pairs.without_image:
+        name = image_of(bare_name(label), found.images)
+        if name is not None:
+            found.labels.setdefault(name, label)
     found.warnings += [*twice, *pairs.warnings]
     if place == folder:
         return
@@ -200,4 +208,4 @@ def _channels(found: _Found) -> tuple[str, ...]:
         found.warnings.append(
             f"{name} is left out: it holds {held} where others have {', '.join(usual)}."
         )
-    return usual
+    return tuple(sorted(usual, key=natural))

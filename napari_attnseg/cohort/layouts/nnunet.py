@@ -62,7 +62,8 @@ class NnUNet:
         found.take(test_files, test_labels, is_test=True)
         cases = sorted(found.cases.values(), key=lambda case: natural(case.name))
         name = dataset_json.name(content, folder)
-        return Cohort(name, cases, classes, channels, found.sentences(), ignore)
+        regions = dataset_json.regions(content)
+        return Cohort(name, cases, classes, channels, found.sentences(), ignore, regions)
 
 
 @dataclass
