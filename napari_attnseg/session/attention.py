@@ -81,6 +81,11 @@ class AttentionItem:
         """Where the module sits, such as ``encoder0``."""
         return self.name.partition(".")[0]
 
+    @property
+    def module(self) -> str:
+        """The module it belongs to, such as ``encoder0.se``."""
+        return self.name.rpartition(".")[0]
+
 
 @dataclass(frozen=True)
 class AttentionView:

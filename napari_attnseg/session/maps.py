@@ -96,7 +96,7 @@ def read_gate(run: RunInfo, case: str, name: str, path: Path, about: Mapping[str
         run,
         f"{name} (run {run.short})",
         read_volume(path),
-        info={**about, "kind": "gate"},
+        info=dict(about),
         is_signed=bounds is None,
         caption=f"Attention weights, {name}, {where}, run {run.short}",
         path=path,

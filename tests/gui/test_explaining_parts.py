@@ -25,7 +25,7 @@ from napari_attnseg.session.run_comparison import compare_runs
 from napari_attnseg.session.runs import RunInfo
 from napari_attnseg.volume import Grid, Volume, display_scale
 
-ORIENTATIONS = ["RAS", "LPS", "SRA", "PIR", "ALS", "IRP"]
+ORIENTATIONS = ["RAS", "LPS", "SRA", "PIR", "ARI", "IRP"]
 EDGES = [(a, b) for a, b in itertools.combinations(range(8), 2) if (a ^ b) in (1, 2, 4)]
 
 

@@ -14,7 +14,7 @@ from napari_attnseg.gui.viewer.picking import Picker
 from napari_attnseg.gui.viewer.slice_axis import SliceAxis
 from napari_attnseg.gui.widgets.effects_table import EffectsTable
 from napari_attnseg.gui.widgets.job_button import JobButton
-from napari_attnseg.session.attention import AttentionView, SampledBox
+from napari_attnseg.session.attention import AttentionItem, AttentionView, SampledBox
 
 CAUTION = "Attention weight = gate inside the network, not proof of importance."
 
@@ -77,7 +77,8 @@ class AttentionBrowser(QWidget):
             row.hide()
             row.deleteLater()
         case = self.session.cases.case
-        items = view.items if view is not None and case is not None else ()
+        layers = [name for name, _ in self.desk.layers()]
+        items = shown_items(view, layers) if view is not None and case is not None else []
         self.rows = [
             AttentionRow(
                 item,
@@ -190,3 +191,18 @@ class AttentionBrowser(QWidget):
     def _say(self, text: str) -> None:
         self.busy.setText(text)
         self.busy.setVisible(bool(text))
+
+
+def shown_items(view: AttentionView, layers: list[str]) -> list[AttentionItem]:
+    """Return the items to show, module by module in the order in which the network runs.
+
+    Key slices are marked in the curve of their module, so they need no row of their own.
+    """
+    marked = {item.module for item in view.items if item.curve is not None and item.curve.keys}
+    kept = [
+        item
+        for item in view.items
+        if item.curve is not None or item.kind != "slice" or item.module not in marked
+    ]
+    places = {name: index for index, name in enumerate(layers)}
+    return sorted(kept, key=lambda item: places.get(item.site, len(places)))

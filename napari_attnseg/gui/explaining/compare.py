@@ -153,8 +153,9 @@ def cells_of(found: MapComparison) -> list[Cell]:
         top = max(*first, *second)
         first = second = (-top if signed else 0.0, top)
     cells = [
-        Cell(f"A: {found.first.title}", found.first.volume, first, first[0] < 0),
-        Cell(f"B: {found.second.title}", found.second.volume, second, second[0] < 0),
+        Cell(f"{name}: {view.title}", view.volume, limits, limits[0] < 0)
+        for name, view, limits in (("A", found.first, first), ("B", found.second, second))
+        if view.volume is not None
     ]
     if found.difference is not None and found.difference.volume is not None:
         limits = view_limits(found.difference)

@@ -15,9 +15,13 @@ from napari_attnseg.gui.widgets.cells import Cells
 from napari_attnseg.gui.widgets.curve_by_slice import CurveBySlice
 from napari_attnseg.gui.widgets.strip import Strip, strip_limits
 from napari_attnseg.session.attention import AttentionItem, SampledBox, SliceCurve
+from napari_attnseg.session.maps import layer_words
 from napari_attnseg.volume import Grid
 
 SMALL, QUIET = "font-size: 11px;", "color: #9AA3AF; font-size: 11px;"
+MOST_RUNS = 5
+"""Runs of key slices up to which they are named one by one."""
+
 KINDS = {
     "channel": "weight of each channel, no place in the body; click a cell for its feature",
     "spatial": "gate over the image, 0 closed, 1 open",
@@ -100,11 +104,14 @@ class AttentionRow(QWidget):
         axis = self.axis
         step, first = axis.shown(dims)
         is_scrolled = dims.ndisplay == 2 and dims.order[0] == axis.axis
+        if first != self.curve.first and self.item.curve is not None:
+            self.curve_note.setText(curve_words(self.item.curve, axis, first))
         self.curve.set_current(step if is_scrolled else None, first)
 
     def _add_name(self) -> None:
         site, _, rest = self.item.name.partition(".")
-        name = QLabel(f"<b>{site}</b> · {rest.replace('.', ' · ').replace('_', ' ')}")
+        words = rest.replace(".", " · ").replace("_", " ")
+        name = QLabel(f"<b>{layer_words(site)}</b> · {words}")
         name.setMinimumWidth(60)
         name.setWordWrap(True)
         name.setStyleSheet(SMALL)
@@ -172,10 +179,10 @@ class AttentionRow(QWidget):
             lambda step: self._jump(axis, min(axis.steps - 1, max(0, round(axis.index(step)))))
         )
         self._body.addWidget(self.curve)
-        note = QLabel(curve_words(found, axis))
-        note.setStyleSheet(QUIET)
-        note.setWordWrap(True)
-        self._body.addWidget(note)
+        self.curve_note = QLabel(curve_words(found, axis))
+        self.curve_note.setStyleSheet(QUIET)
+        self.curve_note.setWordWrap(True)
+        self._body.addWidget(self.curve_note)
 
     def _add_attend(self, attend: Callable[[AttentionRow], None]) -> None:
         self.click = button(
@@ -203,19 +210,28 @@ class AttentionRow(QWidget):
         self._body.addWidget(note)
 
 
-def curve_words(curve: SliceCurve, axis: SliceAxis) -> str:
-    """Return which slices a curve is about, and which of them are key slices."""
-    words = f"{axis.plane} slices"
+def curve_words(curve: SliceCurve, axis: SliceAxis, first: int = 0) -> str:
+    """Return which slices a curve is about, and which of them are key slices.
+
+    Args:
+        curve: The weights.
+        axis: The axis they run along.
+        first: What the slider calls the image's first slice.
+    """
     steps = sorted(
-        round(axis.step(place))
+        round(axis.step(place)) + first
         for place, is_key in zip(curve.places, curve.keys, strict=False)
         if is_key
     )
-    if steps:
-        words += f", key slices {runs_of(steps)} on their feet"
+    words = f"Weight of the {axis.plane} slices"
+    runs = runs_of(steps)
+    if len(runs.split(",")) > MOST_RUNS:
+        words += f"; {len(steps)} of {len(curve.places)} are key slices (blue, with a foot)"
+    elif steps:
+        words += f"; key slices {runs} (blue, with a foot)"
     if curve.low:
         words += "; lines: quartiles over channels"
-    return words + ". A click goes there."
+    return words + ". A click goes to a slice."
 
 
 def runs_of(numbers: list[int]) -> str:

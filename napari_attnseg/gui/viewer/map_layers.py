@@ -12,7 +12,14 @@ from napari_attnseg.gui.viewer.case_layers import CaseLayers
 from napari_attnseg.gui.viewer.extra_layers import ExtraLayers
 from napari_attnseg.gui.viewer.facts import KEY, LayerFacts
 from napari_attnseg.gui.viewer.layer_store import LayerStore
-from napari_attnseg.gui.viewer.maps import UNUSED, inside, map_colormap, view_limits, view_signed
+from napari_attnseg.gui.viewer.maps import (
+    UNUSED,
+    explain_itself,
+    inside,
+    map_colormap,
+    view_limits,
+    view_signed,
+)
 from napari_attnseg.gui.viewer.sampled_box import SampledBoxes
 from napari_attnseg.gui.viewer.side_by_side import SideBySide
 from napari_attnseg.session import OpenCase
@@ -20,6 +27,9 @@ from napari_attnseg.session.maps import MapView
 from napari_attnseg.volume import display_place
 
 MAP_OPACITY = 0.5
+BANDS = ("slice", "axis")
+"""Weights without a place within a slice: they tint it, and no more."""
+BAND_OPACITY = 0.25
 OUTLINE = 1
 
 
@@ -68,7 +78,10 @@ class MapLayers:
         }
         layer: Image = self._store.put(Image, volume.data[0], attributes, "map")
         # Blocky is honest: a cell is as large as what the network told apart.
-        layer.opacity, layer.visible, layer.interpolation2d = MAP_OPACITY, True, "nearest"
+        is_band = view.info.get("kind") in BANDS
+        layer.opacity = BAND_OPACITY if is_band else MAP_OPACITY
+        layer.visible, layer.interpolation2d = True, "nearest"
+        explain_itself(layer)
         for mask in self._store.of("prediction"):
             mask.contour = OUTLINE
         self._layers.outline_labels()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from napari.layers import Image
 from napari.utils.colormaps import Colormap
 
 from napari_attnseg.session.maps import MapView
@@ -51,6 +52,10 @@ UNUSED = Colormap(
 
 TOP_SHARE = 99.9
 """Percentile of a map's values that is drawn brightest, so that one cell cannot dim the rest."""
+
+
+COLOUR_BAR = (12, 110)
+"""Width and height of the colour bar on the canvas, in pixels."""
 
 
 def view_signed(view: MapView) -> bool:
@@ -114,3 +119,12 @@ def value_range(volume: Volume) -> tuple[float, float]:
 def map_colormap(*, is_signed: bool) -> Colormap:
     """Return the colour map of a signed or unsigned map."""
     return SIGNED if is_signed else UNSIGNED
+
+
+def explain_itself(layer: Image) -> None:
+    """Show a map's name, and its colours with their values, on the canvas itself."""
+    layer.name_overlay.visible, layer.name_overlay.position = True, "top_right"
+    layer.name_overlay.color = "#FFFFFF"
+    bar = layer.colorbar
+    bar.visible, bar.position, bar.color = True, "bottom_right", "#FFFFFF"
+    bar.size, bar.font_size = COLOUR_BAR, 8

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import napari
-from napari.layers import Image, Labels, Layer
+from napari.layers import Image, Layer
 
 from napari_attnseg.gui.viewer.facts import KEY, LayerFacts
-from napari_attnseg.gui.viewer.maps import inside, map_colormap
+from napari_attnseg.gui.viewer.maps import explain_itself, inside, map_colormap
 from napari_attnseg.session import OpenCase
 from napari_attnseg.volume import Volume, display_place
 
@@ -24,19 +24,15 @@ class Cell:
 
     Args:
         title: Shown in it; unlike that of every other one.
-        volume: A map, or None for a picture without one.
+        volume: The map.
         limits: Display limits, the same for pictures that are to be compared.
         is_signed: Whether negative values mean the opposite of positive ones.
-        labels: Label values on the image's grid instead of a map.
-        colormap: Of these labels.
     """
 
     title: str
-    volume: Volume | None = None
-    limits: tuple[float, float] = (0.0, 1.0)
+    volume: Volume
+    limits: tuple[float, float]
     is_signed: bool = True
-    labels: Any = None
-    colormap: Any = None
 
 
 class SideBySide:
@@ -73,7 +69,7 @@ class SideBySide:
         for index, layer in enumerate(made):
             self._viewer.layers.insert(index, layer)
         self._layers = made
-        grid.stride, grid.shape = LAYERS_A_CELL, (-1, -1) if len(cells) > 3 else (1, len(cells))
+        grid.stride, grid.shape = LAYERS_A_CELL, (1, len(cells))
         grid.enabled = True
         self._show_letters(gridded=True)
         self._viewer.reset_view()
@@ -122,21 +118,16 @@ def _cell_layers(case: OpenCase, cell: Cell) -> list[Layer]:
         contrast_limits=case.windows.get(channel, (0.0, 1.0)),
         **attributes(image, f"image · {cell.title}"),
     )
-    if cell.labels is not None:
-        above: Layer = Labels(cell.labels, colormap=cell.colormap, **attributes(image, cell.title))
-        above.editable = False
-    else:
-        volume = image if cell.volume is None else inside(cell.volume, reference)
-        above = Image(
-            volume.data[0],
-            colormap=map_colormap(is_signed=cell.is_signed),
-            contrast_limits=cell.limits,
-            opacity=MAP_OPACITY if cell.volume is not None else 0.0,
-            blending="translucent",
-            interpolation2d="nearest",
-            **attributes(volume, cell.title),
-        )
-    above.name_overlay.visible = True
+    volume = inside(cell.volume, reference)
+    above = Image(
+        volume.data[0],
+        colormap=map_colormap(is_signed=cell.is_signed),
+        contrast_limits=cell.limits,
+        opacity=MAP_OPACITY,
+        blending="translucent",
+        interpolation2d="nearest",
+        **attributes(volume, cell.title),
+    )
+    explain_itself(above)
     above.name_overlay.position = "bottom_left"
-    above.name_overlay.color = "#FFFFFF"
     return [below, above]
