@@ -20,6 +20,9 @@ SAME_DIRECTION = 1e-3
 SMALLEST_DRIFT = 0.02
 """A drift of the whole stack by less than this fraction of a voxel is rounding, not a tilt."""
 
+_APART = 1.9
+"""Slices further apart than this, in units of their thickness, may be every second one."""
+
 _ROUNDED = 0.65
 """How far rounding moves a position from the fitted line, in units of the last digit."""
 
@@ -59,6 +62,9 @@ def line_of(
         warnings = (f"The rounded slice positions are up to {off:.3f} mm off an even spacing.",)
     if not may_tilt:
         _require_no_tilt(line, step, normal, spacing, name)
+    if thickness and distance > _APART * thickness:
+        told = f"The slices lie {distance:.3f} mm apart and are {thickness:.3f} mm thick"
+        warnings = (*warnings, f"{told}; if there should be no gaps, slices are missing.")
     drift = np.linalg.norm(line[-1] - line[0] - (line[-1] - line[0]) @ normal * normal)
     if drift <= SMALLEST_DRIFT * min(*spacing, distance):
         step = normal * (step @ normal)

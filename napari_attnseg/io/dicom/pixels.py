@@ -19,6 +19,7 @@ PIXEL_TAGS = (
     "FloatPixelData", "DoubleFloatPixelData",
 )  # fmt: skip
 
+_ITEM = b"\xfe\xff\x00\xe0"
 _LARGEST_SHIFT = 2.0**53
 _FLOATS = {"FloatPixelData": "f4", "DoubleFloatPixelData": "f8"}
 
@@ -104,6 +105,11 @@ def _plain(path: Path, dataset: pydicom.Dataset, shape: tuple[int, int, int]) ->
     if name is None:
         raise VolumeError(f"{path.name!r} holds no pixels.")
     content = dataset[name].value
+    if dataset[name].is_undefined_length or _is_encapsulated(content):
+        raise VolumeError(
+            f"{path.name!r} is damaged: it says that its pixels are not compressed, but they are. "
+            "Copy it again from its source."
+        )
     allocated = int(dataset.get("BitsAllocated") or 0)
     code = _FLOATS.get(name) or _integer_code(path, dataset)
     order = "<" if dataset.file_meta.TransferSyntaxUID.is_little_endian else ">"
@@ -117,6 +123,12 @@ def _plain(path: Path, dataset: pydicom.Dataset, shape: tuple[int, int, int]) ->
     values = np.frombuffer(content, dtype, count=needed // dtype.itemsize).reshape(shape)
     values = values.astype(dtype.newbyteorder("="))
     return values if name in _FLOATS else _used_bits(values, dataset)
+
+
+def _is_encapsulated(content: bytes) -> bool:
+    """Return whether bytes begin as compressed frames do: with two items, the first of offsets."""
+    second = 8 + int.from_bytes(content[4:8], "little")
+    return content[:4] == _ITEM and content[second : second + 4] == _ITEM
 
 
 def _bits(path: Path, content: bytes, shape: tuple[int, int, int]) -> np.ndarray:

@@ -156,7 +156,8 @@ def _voxels(folder: Path, array: str, facts: Mapping[str, Any], warnings: list[s
             f"{expected - stored} of {expected} chunks are not stored and read as one value; if "
             "the folder was copied, check that all of it came over."
         )
-    return ZarrVoxels(folder, array, shape, dtype, tuple(facts["chunks"]))
+    chunks = tuple(max(min(pair), 1) for pair in zip(facts["chunks"], shape, strict=True))
+    return ZarrVoxels(folder, array, shape, dtype, chunks)
 
 
 def _as_cdhw(data: Any, spatial: tuple[int, ...]) -> Any:
