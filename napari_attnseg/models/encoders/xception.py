@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -11,6 +12,9 @@ from napari_attnseg.axes import Size
 from napari_attnseg.models import blocks
 from napari_attnseg.models.encoders import ENCODERS, Draft, EncoderShape, Step
 from napari_attnseg.models.encoders.layers import ONE, conv
+
+PUBLISHED_EPS = 1e-3
+"""Added to variances, with which the published weights were learned."""
 
 
 class SeparableConv(nn.Module):
@@ -42,10 +46,10 @@ class SeparableConv(nn.Module):
         self.conv_dw = conv(
             dims, channels, channels, kernel, stride=stride, dilation=dilation, groups=channels
         )
-        self.bn_dw = blocks.norm(dims, shape.norm, channels)
+        self.bn_dw = norm_of(shape, channels)
         self.act_dw = nn.ReLU() if is_active else nn.Identity()
         self.conv_pw = conv(dims, channels, out, 1)
-        self.bn_pw = blocks.norm(dims, shape.norm, out)
+        self.bn_pw = norm_of(shape, out)
         self.act_pw = nn.ReLU() if is_active else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -83,7 +87,7 @@ class SeparableBlock(nn.Module):
         self.shortcut = nn.Sequential()
         if not is_exit and (channels != out or stride != ONE):
             start = conv(shape.dims, channels, out, 1, stride=stride)
-            norm = blocks.norm(shape.dims, shape.norm, out)
+            norm = norm_of(shape, out)
             self.shortcut = nn.Sequential(OrderedDict([("conv", start), ("bn", norm)]))
         self.stack = nn.Sequential()
         for number, width in enumerate(widths, start=1):
@@ -96,6 +100,14 @@ class SeparableBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.stack(x) if self.is_exit else self.stack(x) + self.shortcut(x)
+
+
+def norm_of(shape: EncoderShape, channels: int) -> nn.Module:
+    """Return a normalisation, with the constant of the published network where it is batch's."""
+    made: Any = blocks.norm(shape.dims, shape.norm, channels)
+    if shape.norm == "batch":
+        made.eps = PUBLISHED_EPS
+    return made
 
 
 @ENCODERS.register("xception")
@@ -126,7 +138,7 @@ def _add_stem(draft: Draft) -> None:
         start = conv(shape.dims, channels, width, kernel, stride=step)
         draft.see(kernel, step)
         draft.add(f"stem.{index}.conv", start, width)
-        draft.add(f"stem.{index}.bn", blocks.norm(shape.dims, shape.norm, width), width)
+        draft.add(f"stem.{index}.bn", norm_of(shape, width), width)
         draft.add(f"stem.{index}.act", nn.ReLU(), width)
         channels = width
 
