@@ -67,10 +67,13 @@ class ModelOutput:
     Args:
         logits: ``(B, K, D, H, W)`` at the input's size.
         auxiliary: Further tensors that `SegmentationModel.auxiliary_loss` turns into a loss.
+        parts: Scalars by name that the loss adds up to, where the network's paper names them;
+            `SegmentationModel.network_loss` enters them.
     """
 
     logits: Tensor
     auxiliary: Auxiliary = field(default_factory=dict)
+    parts: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -43,8 +43,8 @@ class Outcome:
 
     Args:
         loss: Loss before the step.
-        parts: ``main``, the loss of the network's main output, and ``auxiliary``, what the
-            network's other outputs add, where it has any.
+        parts: ``main``, the loss of the network's main output, or the parts that the network
+            itself names, and ``auxiliary``, what its other outputs add, where it has any.
         is_applied: Whether the weights were changed; not where loss or gradient were not finite.
     """
 
@@ -123,7 +123,7 @@ class Learner:
             self.averaged.update(self.model, number + 1)
         else:
             self._mend_statistics()
-        return Outcome(total, self._parts(total), is_applied)
+        return Outcome(total, self._parts(total, output.parts), is_applied)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the context in which a forward pass uses the run's number format."""
@@ -161,10 +161,14 @@ class Learner:
             self._main = loss.detach()
         return loss
 
-    def _parts(self, total: float) -> dict[str, float]:
-        main = total if self._main is None else float(self._main)
-        extra = total - main
-        return {"main": main} if abs(extra) < 1e-9 else {"main": main, "auxiliary": extra}
+    def _parts(self, total: float, named: Mapping[str, Tensor]) -> dict[str, float]:
+        parts = {name: float(part) for name, part in named.items()}
+        if not parts:
+            parts["main"] = total if self._main is None else float(self._main)
+        extra = total - sum(parts.values())
+        # Sums of several parts differ from their total in the last digits.
+        least = 1e-5 * abs(total) if named else 1e-9
+        return parts if abs(extra) <= least else {**parts, "auxiliary": extra}
 
     @torch.no_grad()
     def _mend_statistics(self) -> None:
