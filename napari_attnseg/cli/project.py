@@ -35,7 +35,8 @@ def project(
     opened = open_with_cases(path, cases or [])
     if resample_modalities:
         moved = opened.resample_modalities()
-        note(f"The images of {len(moved)} cases lay on several grids and are resampled when read.")
+        many = "1 case" if len(moved) == 1 else f"{len(moved)} cases"
+        note(f"The images of {many} lay on several grids and are resampled when they are read.")
     if as_json:
         print_json(opened.to_json())
     else:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from napari_attnseg.cohort.region_overlap import region_overlap
 from napari_attnseg.evaluation.scores import ClassScore
 from napari_attnseg.io import VolumeError, as_label_map
 from napari_attnseg.io.regions import (
@@ -14,7 +15,6 @@ from napari_attnseg.io.regions import (
     exclusive_classes,
     regions_of_channels,
 )
-from napari_attnseg.metrics import Overlap
 from napari_attnseg.volume import Grid, Volume
 
 
@@ -29,27 +29,8 @@ def region_scores(
         regions: Which values make up which region.
         grid: On which both lie.
     """
-    found = {}
-    for name, values in regions:
-        first, second = (np.isin(one, sorted(values)) for one in (prediction, reference))
-        counted = Overlap(int(first.sum()), int(second.sum()), int((first & second).sum()))
-        found[name] = ClassScore.of(name, counted, grid)
-    return found
-
-
-def region_dice(
-    prediction: np.ndarray, reference: np.ndarray, regions: Regions
-) -> dict[str, float | None]:
-    """Return the Dice of each region, 0 to 1; None where it is in neither label map.
-
-    Args:
-        prediction: Class values, ``(D, H, W)``.
-        reference: Class values, same shape.
-        regions: Which values make up which region.
-    """
-    grid = Grid(prediction.shape, np.eye(4))
-    scores = region_scores(prediction, reference, regions, grid)
-    return {name: one.dice for name, one in scores.items()}
+    counted = region_overlap(prediction, reference, regions)
+    return {name: ClassScore.of(name, one, grid) for name, one in counted.items()}
 
 
 def as_classes(volume: Volume, name: str) -> tuple[Volume, Regions]:
