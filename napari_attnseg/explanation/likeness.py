@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.stats import rankdata
-from skimage.metrics import structural_similarity
 
 
 def pearson(first: np.ndarray, second: np.ndarray) -> float | None:
@@ -30,6 +29,8 @@ def similarity(first: np.ndarray, second: np.ndarray) -> float | None:
     Each is divided by its own largest magnitude first, so that zero and signs stay; windows are
     at most 7 cells wide. None where a map is zero.
     """
+    from skimage.metrics import structural_similarity  # slow to import
+
     scaled = []
     for one in (first, second):
         top = float(np.abs(one).max())

@@ -10,8 +10,8 @@ from napari_attnseg.explanation.blocks import Blocks
 from napari_attnseg.explanation.impute import impute
 from napari_attnseg.explanation.measure import CheckedMap, Row, Work, curve, summarised
 
-QUICK = 5
-FULL = 9
+QUICK = 4
+FULL = 8
 """How many fractions of the blocks are filled in."""
 
 MOST = 0.5

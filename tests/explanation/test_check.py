@@ -12,15 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from napari_attnseg.config import ModelConfig
-from napari_attnseg.explanation import ExplainError, explain
+from napari_attnseg.explanation import METHODS, ExplainError, explain
 from napari_attnseg.explanation.check import (
     CheckConfig,
     Measured,
     check_map,
     check_steps,
+    checked_map,
+    frozen_target,
 )
 from napari_attnseg.explanation.heat import Heat
 from napari_attnseg.explanation.measure import MEASURES, CheckedMap, Work
+from napari_attnseg.explanation.prepared import prepare
 from napari_attnseg.explanation.scramble import groups, scrambled
 from napari_attnseg.explanation.subject import Subject
 from napari_attnseg.explanation.verdict import verdict
@@ -256,6 +259,38 @@ def image() -> Volume:
 def explained(make_run: Any, image: Volume) -> tuple[Any, Volume, Any]:
     run = make_run(plan={"patch_size": (16, 24, 20), "spacing_dhw": (1.3, 0.9, 1.1)})
     return run, image, explain(run, image, 1, "hires-cam", "encoder1")
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_a_map_that_is_made_again_is_the_same_map(
+    make_run: Any, image: Volume, method: str
+) -> None:
+    # A head for class activation maps, and features that are not negative, as some need.
+    run = make_run(
+        attention="presence", options={"activation": "relu"},
+        plan={"patch_size": (8, 24, 16), "spacing_dhw": (1.3, 0.9, 1.1)},
+    )  # fmt: skip
+    found = explain(run, image, 1, method)
+    assert found.map is not None
+    prepared = prepare(run, image)
+    logits = finish(prepared.logits(torch.device("cpu")))
+    target = frozen_target(prepared, logits, found.info)
+    one = checked_map(prepared, found.map, found.info, target)
+
+    announced, done = one.remake_windows, 0
+    steps = one.remake(run.model, prepared.x, target.region)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            again = end.value
+            break
+        done += 1
+
+    assert done == announced
+    assert again.stride == pytest.approx(one.heat.stride)
+    assert again.offset == pytest.approx(one.heat.offset, abs=1e-9)
+    np.testing.assert_allclose(again.values, one.heat.values, rtol=1e-4, atol=1e-9)
 
 
 def traces(model: nn.Module) -> list[Any]:

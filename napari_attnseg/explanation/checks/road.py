@@ -5,7 +5,8 @@ from __future__ import annotations
 from napari_attnseg.explanation.measure import MEASURES, CheckedMap, Measure, Result, Work, rows
 from napari_attnseg.explanation.remove import FULL, QUICK, fractions_of, road_rows
 
-RANDOMS = 5
+RANDOMS = {"quick": 4, "full": 6}
+"""How many random maps are filled in; the fewer, the wider the margin that a map must pass."""
 
 
 @MEASURES.register("road")
@@ -21,11 +22,11 @@ class Road(Measure):
     forms = ("quick", "full")
 
     def windows(self, checked: CheckedMap) -> int:
-        return 2 * _count(checked) * (2 + RANDOMS) * checked.windows
+        return 2 * _count(checked) * (2 + RANDOMS[checked.form]) * checked.windows
 
     def steps(self, checked: CheckedMap) -> Work[Result]:
         blocks = checked.blocks()
-        found = rows(checked, blocks, RANDOMS)
+        found = rows(checked, blocks, RANDOMS[checked.form])
         fractions = fractions_of(checked, blocks, _count(checked))
         bars, curves = yield from road_rows(checked, blocks, found, fractions)
         value, mask = bars[0]["value"], bars[1]["value"]
