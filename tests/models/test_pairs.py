@@ -30,20 +30,8 @@ def learns(model: SegmentationModel, x: Tensor) -> None:
         assert weight.grad.isfinite().all(), name
 
 
-def test_a_pair_learns_in_all_its_weights(case: Any) -> None:
-    learns(case.model(), case.input())
-
-
-@pytest.mark.slow
-def test_a_pair_learns_on_every_size(case: Any) -> None:
-    model = case.model()
-
-    for x in case.every_input():
-        learns(model, x)
-
-
-def test_a_pair_gives_the_same_after_saving_and_building_again(case: Any) -> None:
-    model, x = case.model().eval(), case.input()
+def stays_the_same(model: SegmentationModel, x: Tensor) -> None:
+    """Check that it gives the same again, when copied, and when saved and built again."""
     settings = json.loads(json.dumps(model.config.to_dict()))
 
     again = build_model(ModelConfig.from_dict(settings)).eval()
@@ -57,8 +45,11 @@ def test_a_pair_gives_the_same_after_saving_and_building_again(case: Any) -> Non
     assert again.config == model.config
 
 
-def test_a_pair_shows_the_kinds_of_map_that_it_says_within_their_bounds(case: Any) -> None:
-    model, x = case.model().eval(), case.input()
+def shows_its_maps(model: SegmentationModel, x: Tensor) -> None:
+    """Check kinds, bounds, layers and batch of recorded maps, and that recording changes nothing.
+
+    Evaluation keeps nothing from one pass to the next.
+    """
     with torch.no_grad():
         unwatched = model(x)
 
@@ -66,7 +57,7 @@ def test_a_pair_shows_the_kinds_of_map_that_it_says_within_their_bounds(case: An
         watched = model(x)
 
     torch.testing.assert_close(watched, unwatched, rtol=0, atol=0)
-    assert {one.kind for one in recorded} == set(ATTENTION[case.attention].kinds)
+    assert {one.kind for one in recorded} == set(ATTENTION[model.config.attention].kinds)
     for one in recorded:
         low, high = one.bounds or (-torch.inf, torch.inf)
         assert one.tensor.isfinite().all()
@@ -75,9 +66,9 @@ def test_a_pair_shows_the_kinds_of_map_that_it_says_within_their_bounds(case: An
         assert one.tensor.shape[0] == x.shape[0]
 
 
-def test_attention_can_be_swapped_for_the_identity(case: Any) -> None:
-    model, x = case.model().eval(), case.input()
-    plain = build_model(case.config.replace(attention="none", sites=())).eval()
+def can_do_without(model: SegmentationModel, x: Tensor) -> None:
+    """Check that without its attention it is the network that was built without any."""
+    plain = build_model(model.config.replace(attention="none", sites=())).eval()
     weights = {name: one for name, one in model.state_dict().items() if ".module." not in name}
     plain.load_state_dict(weights)
 
@@ -87,6 +78,34 @@ def test_attention_can_be_swapped_for_the_identity(case: Any) -> None:
 
     with torch.no_grad():
         torch.testing.assert_close(model(x), plain(x), rtol=0, atol=0)
+
+
+def test_a_pair_learns_in_all_its_weights(case: Any) -> None:
+    learns(case.model(), case.input())
+
+
+def test_a_pair_gives_the_same_after_saving_and_building_again(case: Any) -> None:
+    stays_the_same(case.model().eval(), case.input())
+
+
+def test_a_pair_shows_the_kinds_of_map_that_it_says_within_their_bounds(case: Any) -> None:
+    shows_its_maps(case.model().eval(), case.input())
+
+
+def test_attention_can_be_swapped_for_the_identity(case: Any) -> None:
+    can_do_without(case.model().eval(), case.input())
+
+
+@pytest.mark.slow
+def test_a_pair_keeps_its_promises_at_every_place_and_on_every_size(case: Any) -> None:
+    model = case.model()
+    for x in case.every_input():
+        learns(model, x)
+    model.eval()
+    for x in case.every_input():
+        shows_its_maps(model, x)
+    stays_the_same(model, case.input())
+    can_do_without(model, case.input())
 
 
 def test_a_pair_that_makes_no_sense_is_refused_with_a_sentence(refused: Any) -> None:
