@@ -99,6 +99,7 @@ def either_library(request, monkeypatch):
         import zlib
 
         monkeypatch.setattr(gzip_stream, "GzipFile", gzip.GzipFile)
+        monkeypatch.setattr(gzip_stream, "_members", None)
         monkeypatch.setattr(gzip_stream, "_DAMAGE", (gzip.BadGzipFile, zlib.error))
 
 

@@ -63,12 +63,18 @@ def line_of(
     if not may_tilt:
         _require_no_tilt(line, step, normal, spacing, name)
     if thickness and distance > _APART * thickness:
-        told = f"The slices lie {distance:.3f} mm apart and are {thickness:.3f} mm thick"
-        warnings = (*warnings, f"{told}; if there should be no gaps, slices are missing.")
+        warnings = (*warnings, _gappy(distance, thickness))
     drift = np.linalg.norm(line[-1] - line[0] - (line[-1] - line[0]) @ normal * normal)
     if drift <= SMALLEST_DRIFT * min(*spacing, distance):
         step = normal * (step @ normal)
     return start, step, warnings
+
+
+def _gappy(distance: float, thickness: float) -> str:
+    return (
+        f"The slices lie {distance:.3f} mm apart and are {thickness:.3f} mm thick; if there "
+        "should be no gaps, slices are missing."
+    )
 
 
 def _fitted(line: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
