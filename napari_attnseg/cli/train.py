@@ -23,6 +23,9 @@ def train(  # noqa: PLR0913 - each option of the command is an argument
     ] = None,
     preset: Annotated[str | None, typer.Option(help="Size; the plan's by default.")] = None,
     dims: Annotated[int | None, typer.Option(help="2 for slices, 3 for volumes.")] = None,
+    stage: Annotated[
+        str | None, typer.Option(help="Of hdenseunet: 2d, then --from it 3d, then hybrid.")
+    ] = None,
     loss: Annotated[str | None, typer.Option(help="dice, ce, focal, dice-ce, dice-focal.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Wall time of the training.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Instead of minutes.")] = None,
@@ -60,6 +63,7 @@ def train(  # noqa: PLR0913 - each option of the command is an argument
             sites=site,
             preset=preset,
             dims=dims,
+            options={"stage": stage} if stage else None,
         )
         settings["train"] = _given(
             loss=loss, minutes=minutes, epochs=epochs, seed=seed, device=device

@@ -109,7 +109,7 @@ def fine_tuning_task(project: Project, settings: Mapping[str, Any]) -> FitTask:
         cases=cases,
         validation=[TrainingCase.of(case) for case in project.validation_cases()],
         plan=start.plan,
-        model=start.config,
+        model=at_stage(start.config, _asked(settings, "model")),
         train=config,
         run_dir=project.path / RUNS,  # until it begins
         classes=start.classes,
@@ -117,6 +117,19 @@ def fine_tuning_task(project: Project, settings: Mapping[str, Any]) -> FitTask:
         start=start,
         new_cases=frozenset(learn_from or (case.name for case in cases if case.name not in known)),
     )
+
+
+def at_stage(config: ModelConfig, asked: Mapping[str, Any]) -> ModelConfig:
+    """Return the network of a run, at another of its training stages where one is asked for.
+
+    Args:
+        config: Of the run.
+        asked: What was asked for of `ModelConfig`; only ``options["stage"]`` can differ.
+    """
+    stage = (asked.get("options") or {}).get("stage")
+    if stage is None:
+        return config
+    return config.replace(options={**config.options, "stage": stage})
 
 
 def model_config(given: Mapping[str, Any], *, channels: int, classes: int) -> ModelConfig:

@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from napari_attnseg.config import ModelConfig
-from napari_attnseg.models import ModelOutput, build_model
+from napari_attnseg.models import ModelError, ModelOutput, build_model
 from napari_attnseg.models.catalogue import count_parameters
+from napari_attnseg.training.start import at_stage
 
 CLASSES = 3
 
@@ -164,6 +165,20 @@ def test_each_stage_goes_on_from_the_weights_of_the_one_before(before: str, afte
     model.load_state_dict(tiny(stage=before).state_dict())
 
     assert model.options.stage == after
+
+
+def test_a_run_can_be_gone_on_with_at_another_stage_and_else_as_it_was() -> None:
+    config = ModelConfig("hdenseunet", options={"stage": "2d", "logit_scale": 2.0})
+
+    assert at_stage(config, {}) == config
+    assert at_stage(config, {"dims": 2}) == config
+    later = at_stage(config, {"options": {"stage": "3d"}})
+    assert later.options == {"stage": "3d", "logit_scale": 2.0}
+
+
+def test_a_stage_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ModelError, match="stage is '4d'; choose one of 2d, 3d, hybrid"):
+        tiny(stage="4d")
 
 
 def test_the_first_stage_explains_only_what_it_runs() -> None:
