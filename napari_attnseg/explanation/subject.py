@@ -54,6 +54,7 @@ class Subject:
         self.reach = self._reach()
         self._box = _bounds(self.region)
         self._canvas = Canvas(plan)
+        self._changed: Tensor | None = None
 
     @property
     def image(self) -> np.ndarray:
@@ -66,10 +67,15 @@ class Subject:
         return cast("np.ndarray", self.region[self.reach].numpy())
 
     def changed(self, image: np.ndarray) -> Tensor:
-        """Return the whole input with another content of `reach`."""
-        x = self.x.clone()
-        x[0][(slice(None), *self.reach)] = torch.from_numpy(np.ascontiguousarray(image)).to(x)
-        return x
+        """Return the whole input with another content of `reach`.
+
+        It is the same tensor each time, since volumes are large and many changes are tried.
+        """
+        if self._changed is None:
+            self._changed = self.x.clone()
+        content = torch.from_numpy(np.ascontiguousarray(image)).to(self._changed)
+        self._changed[0][(slice(None), *self.reach)] = content
+        return self._changed
 
     def score(
         self, x: Tensor | None = None, model: SegmentationModel | None = None

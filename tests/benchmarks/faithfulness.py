@@ -156,7 +156,7 @@ def row_of_map(scorer: Scorer, checked: CheckedMap, *, with_random: bool) -> dic
     start, heat = time.monotonic(), checked.heat
     found = scorer(descending(scorer.blocks.values(heat), checked.rng()))
     region = np.asarray(checked.subject.region)
-    place = located(heat.at_voxels(checked.shape), region, checked.spacing)
+    place = located(heat, region, checked.spacing)
     more = {name: place[name] for name in ("energy_inside", "rank_inside", "auc")}
     if with_random:
         result = finish(Randomisation().steps(checked))

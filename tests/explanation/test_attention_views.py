@@ -15,7 +15,7 @@ from napari_attnseg.config import ModelConfig
 from napari_attnseg.explanation import ExplainError, attention_maps
 from napari_attnseg.explanation.attend import attended, glance, window_of
 from napari_attnseg.explanation.boxes import box
-from napari_attnseg.explanation.effects import effects
+from napari_attnseg.explanation.effects import effect_steps, effects
 from napari_attnseg.explanation.features import feature_steps
 from napari_attnseg.explanation.prepared import Prepared, prepare
 from napari_attnseg.inference.sliding import sliding_window
@@ -235,6 +235,21 @@ def test_a_channel_or_map_that_is_not_there_is_refused(make_run: Any, small: Vol
         finish(feature_steps(prepared, "encoder0.se.other", 0))
     with pytest.raises(ExplainError, match="no attention at 'skip9'"):
         finish(feature_steps(prepared, "skip9.se.channel", 0))
+
+
+def test_what_is_refused_leaves_no_trace(make_run: Any, small: Volume) -> None:
+    run = make_run(attention="se", plan=ONE_WINDOW)
+    run.model.train()
+    prepared = prepare(run, small)
+
+    with pytest.raises(ExplainError):
+        finish(feature_steps(prepared, "encoder0.se.channel", 999))
+    steps = effect_steps(prepared)
+    next(steps)
+    steps.close()
+
+    assert hooks(run.model) == 0
+    assert all(module.training for module in run.model.modules())
 
 
 @pytest.mark.parametrize("attention", ["slice", "pam", "pe", "coord"])

@@ -86,6 +86,11 @@ def test_equal_values_come_in_random_order() -> None:
     assert list(order) != list(range(50))
 
 
+def by_voxel(values: np.ndarray) -> Heat:
+    """Return a map with a cell for each voxel."""
+    return Heat(values, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+
+
 def cube() -> np.ndarray:
     region = np.zeros((7, 9, 11), dtype=bool)
     region[2:5, 3:6, 4:8] = True
@@ -95,7 +100,7 @@ def cube() -> np.ndarray:
 def test_a_map_that_is_the_mask_lies_wholly_inside_it() -> None:
     region = cube()
 
-    found = located(region.astype(float), region)
+    found = located(by_voxel(region.astype(float)), region)
 
     assert found["energy_inside"] == 1.0
     assert found["rank_inside"] == 1.0
@@ -108,7 +113,7 @@ def test_a_map_of_which_half_lies_inside_says_so() -> None:
     values = np.zeros(region.shape)
     values[3, 4, 5] = values[0, 0, 0] = 2.0
 
-    found = located(values, region)
+    found = located(by_voxel(values), region)
 
     assert found["energy_inside"] == 0.5
     assert found["hits"] is True
@@ -117,20 +122,20 @@ def test_a_map_of_which_half_lies_inside_says_so() -> None:
 def test_a_map_that_lies_elsewhere_is_not_inside() -> None:
     region = cube()
 
-    found = located((~region).astype(float), region)
+    found = located(by_voxel((~region).astype(float)), region)
 
     assert (found["energy_inside"], found["rank_inside"], found["auc"]) == (0.0, 0.0, 0.0)
     assert found["hits"] is False
 
 
 def test_where_there_is_no_region_there_are_no_numbers() -> None:
-    found = located(np.ones((3, 4, 5)), np.zeros((3, 4, 5), dtype=bool))
+    found = located(by_voxel(np.ones((3, 4, 5))), np.zeros((3, 4, 5), dtype=bool))
 
     assert all(found[name] is None for name in ("energy_inside", "hits", "rank_inside", "auc"))
 
 
 def test_negative_values_are_no_energy() -> None:
-    found = located(-np.ones((3, 4, 5)), np.eye(5)[None, :4].repeat(3, 0) > 0)
+    found = located(by_voxel(-np.ones((3, 4, 5))), np.eye(5)[None, :4].repeat(3, 0) > 0)
 
     assert found["energy_inside"] is None
     assert found["hits"] is None
@@ -141,8 +146,8 @@ def test_a_peak_that_is_near_enough_hits() -> None:
     values = np.zeros(region.shape)
     values[3, 4, 9] = 1.0  # two voxels beyond
 
-    near = located(values, region, (1.0, 1.0, 0.5), tolerance_mm=1.0)
-    far = located(values, region, (1.0, 1.0, 0.5), tolerance_mm=0.9)
+    near = located(by_voxel(values), region, (1.0, 1.0, 0.5), tolerance_mm=1.0)
+    far = located(by_voxel(values), region, (1.0, 1.0, 0.5), tolerance_mm=0.9)
 
     assert near["peak_distance_mm"] == 1.0
     assert near["hits"] is True
@@ -160,7 +165,7 @@ def test_ranks_inside_are_the_mean_over_all_orders_of_equal_values() -> None:
     ]
     expected = np.mean([region.flat[list(order[:count])].sum() / count for order in orders])
 
-    found = located(values, region)
+    found = located(by_voxel(values), region)
 
     assert found["rank_inside"] == pytest.approx(float(expected))
 
@@ -171,9 +176,21 @@ def test_the_area_under_the_roc_curve_is_the_share_of_pairs_in_the_right_order()
     inside, outside = values[region], values[~region]
     pairs = [(a > b) + 0.5 * (a == b) for a in inside for b in outside]
 
-    found = located(values, region)
+    found = located(by_voxel(values), region)
 
     assert found["auc"] == pytest.approx(float(np.mean(pairs)))
+
+
+def test_a_coarse_map_lies_where_its_cells_do() -> None:
+    rng = np.random.default_rng(3)
+    heat = Heat(rng.normal(size=(3, 4, 3)), (3.0, 2.0, 4.0), (1.0, 0.5, 1.5))
+    region = np.zeros((8, 9, 11), dtype=bool)
+    region[1:4, 2:5, 6:9] = True
+
+    coarse = located(heat, region, (1.5, 1.0, 0.5))
+    fine = located(by_voxel(heat.at_voxels((8, 9, 11))), region, (1.5, 1.0, 0.5))
+
+    assert coarse == pytest.approx(fine)
 
 
 @pytest.mark.parametrize("shape", [(1, 9, 11), (7, 9, 11)])
