@@ -24,6 +24,8 @@ from napari_attnseg.volume import Grid
 SUFFIX = ".volume.json"
 KIND = "volume made of other files"
 
+LARGEST_CLASS = 255
+
 Fit = Literal["resampled", "reordered"]
 
 
@@ -152,11 +154,32 @@ def _damaged(path: Path, reason: str) -> VolumeError:
     )
 
 
-def classes_of_greys(greys: np.ndarray, ranges: Sequence[GreyRange]) -> np.ndarray:
-    """Return the class of each grey value, uint8 of the same shape; the background is 0."""
+def classes_of_greys(greys: np.ndarray, ranges: Sequence[GreyRange], name: str) -> np.ndarray:
+    """Return the class of each grey value, uint8 of the same shape; 0 is the background.
+
+    Args:
+        greys: ``(1, D, H, W)``.
+        ranges: Of grey values.
+        name: What a refusal calls them.
+
+    Raises:
+        VolumeError: If there are colours, or greys between the ranges.
+    """
+    if len(greys) > 1:
+        raise VolumeError(f"The mask {name!r} is in colours; save it as grey values.")
     result = np.zeros(greys.shape, dtype=np.uint8)
+    is_known = greys == 0
     for one in ranges:
-        result[(greys >= one.low) & (greys <= one.high)] = one.value
+        is_inside = (greys >= one.low) & (greys <= one.high)
+        result[is_inside] = one.value
+        is_known |= is_inside
+    count = int((~is_known).sum())
+    if count:
+        found = greys[~is_known].flat[0]
+        raise VolumeError(
+            f"{count} pixels of the mask {name!r} and its like have grey values such as {found}, "
+            "which stand for no class. It may have been resized or saved as JPEG; save it anew."
+        )
     return result
 
 
@@ -173,6 +196,8 @@ def _grey_range(content: Any) -> GreyRange:
         isinstance(content.get(one), (int, float)) for one in fields
     ):
         raise ValueError("its 'classes' are not ranges of grey values")
+    if not 0 <= content["value"] <= LARGEST_CLASS:
+        raise ValueError(f"it names the class {content['value']}; the largest is {LARGEST_CLASS}")
     return GreyRange(content["low"], content["high"], int(content["value"]))
 
 

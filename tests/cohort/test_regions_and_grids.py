@@ -206,6 +206,8 @@ def test_a_source_that_is_gone_is_named(tmp_path: Path) -> None:
         '{"kind": "volume made of other files", "files": ["a"], "grid": {}}',
         '{"kind": "volume made of other files", "files": ["a"], "classes": [{"low": 1}]}',
         '{"kind": "volume made of other files", "files": ["a"], "slices": ["x", "y"]}',
+        '{"kind": "volume made of other files", "files": ["a"], "classes": '
+        '[{"low": 1, "high": 2, "value": 300}]}',
         '{"kind": "volume made of other files", "files": ["self.volume.json"]}',
     ],
 )
