@@ -11,14 +11,21 @@ from typing import Any
 
 import numpy as np
 
-SIGNED = np.array([
-    [0.45, 0.85, 1.00, 1.0],
-    [0.13, 0.47, 0.90, 0.9],
-    [0.10, 0.25, 0.60, 0.0],
-    [0.90, 0.42, 0.10, 0.9],
-    [1.00, 0.86, 0.35, 1.0],
+_SIDES = np.array([
+    # place, red, green, blue, opacity
+    [0.0000, 0.88, 0.75, 1.00, 1.00],
+    [0.2500, 0.62, 0.36, 0.98, 0.90],
+    [0.4400, 0.62, 0.36, 0.98, 0.45],
+    [0.4999, 0.62, 0.36, 0.98, 0.00],
+    [0.5001, 0.30, 0.80, 0.25, 0.00],
+    [0.5600, 0.30, 0.80, 0.25, 0.45],
+    [0.7500, 0.30, 0.80, 0.25, 0.90],
+    [1.0000, 0.85, 1.00, 0.60, 1.00],
 ])  # fmt: skip
-"""Blue speaks against, orange for."""
+SIGNED = np.stack(
+    [np.interp(np.linspace(0, 1, 257), _SIDES[:, 0], one) for one in _SIDES[:, 1:].T], axis=-1
+)
+"""Violet speaks against, green for, as in the window; faint values keep the hue of their side."""
 
 UNSIGNED = np.array([
     [0.00, 0.00, 0.02, 0.00],

@@ -183,7 +183,8 @@ def _attention_map(run: RunInfo, case: str, path: str, info: dict[str, Any]) -> 
         words = f"who attends to the clicked voxel, {name}"
     else:
         words = f"what the clicked voxel attends to, {name}"
-    asked = info.get("voxel_ras") or info.get("at")
+    # The cell that answers is larger than a voxel; its middle may lie in another slice.
+    asked = info.get("at") or info.get("voxel_ras")
     return MapView(
         case,
         run,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from napari_attnseg.config import ModelConfig
-from napari_attnseg.gui.explaining.check import bars_of, line_of
+from napari_attnseg.gui.explaining.check import bars_of, lines_of
 from napari_attnseg.gui.explaining.rows import runs_of
 from napari_attnseg.gui.viewer.maps import SIGNED
 from napari_attnseg.gui.viewer.sampled_box import cut
@@ -93,8 +93,8 @@ def test_steps_of_the_slider_and_its_letters_follow_the_patient(
 def test_a_faint_signed_value_keeps_the_hue_of_its_side() -> None:
     against, zero, speaks = SIGNED.map(np.array([0.47, 0.5, 0.53]))
 
-    assert against[2] > against[0]
-    assert speaks[0] > speaks[2]
+    assert against[2] > against[1]
+    assert speaks[1] > speaks[2]
     assert zero[3] < 0.1
     assert min(against[3], speaks[3]) > 0.1
 
@@ -193,11 +193,13 @@ def test_an_effect_names_its_module_and_the_class_it_changes_most() -> None:
 
 def test_bars_and_lines_tell_the_map_from_its_references_without_colour() -> None:
     rows = [{"name": "map", "value": -0.2}, {"name": "random", "value": None}]
-    curve = {"row": "oracle", "x": [0, 1], "y": [1.0, 0.2]}
+    points = {"x": [0, 1], "y": [1.0, 0.2]}
+    curves = [{"row": row, **points} for row in ("map", "map", "oracle")]
 
     assert [bar.name for bar in bars_of(rows)] == ["this map"]
-    assert line_of(curve).is_dashed
-    assert not line_of({**curve, "row": "map"}).is_dashed
+    first, second, oracle = lines_of(curves)
+    assert (first.is_dashed, second.is_dashed, oracle.is_dashed) == (False, True, False)
+    assert first.width > oracle.width
 
 
 def test_earlier_maps_are_those_of_the_case_alone(tmp_path: Path) -> None:

@@ -100,6 +100,12 @@ def test_a_person_opens_trains_segments_corrects_learns_explains_and_evaluates(
     wait(lambda: explain.show_button.isEnabled())
     explain.show_button.click()
     wait(lambda: not explain.shown.caption.isHidden() or not explain.shown.reason.isHidden())
+    if session.explanations.view.path is not None:
+        explain.check.quick.button.click()
+        checks = session.explanations.checks
+        wait(lambda: checks.view is not None and bool(checks.view.verdict))
+        assert not explain.check.verdict.isHidden()
+        assert explain.check.bars.bars
     wait(lambda: explain.attention_button.isEnabled())
     explain.attention_button.click()
     wait(lambda: bool(explain.rows))

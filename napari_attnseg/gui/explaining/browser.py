@@ -141,7 +141,7 @@ class AttentionBrowser(QWidget):
             return
         self.picker.start(
             case.image.grid,
-            "Click a voxel to see what it attends to",
+            "Click a voxel to see\nwhat it attends to",
             lambda voxel: self._picked(row, voxel),
             self._picking_ended,
         )

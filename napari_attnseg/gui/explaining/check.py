@@ -24,11 +24,13 @@ VERDICTS = {
 ROWS = {
     "map": ("this map", "#56B4E9"),
     "random": ("noise", "#8A93A0"),
-    "oracle": ("the structure itself", "#009E73"),
+    "oracle": ("the mask itself", "#009E73"),
     "nearest": ("nearness to it", "#CC79A7"),
 }
 LINES = {"map": "#56B4E9", "random": "#8A93A0", "oracle": "#009E73", "nearest": "#CC79A7",
          "spearman": "#56B4E9", "ssim": "#E69F00"}  # fmt: skip
+WORDS = {"spearman": "order of the cells", "ssim": "structure"}
+REFERENCES = ("random", "oracle", "nearest")
 FIRST = "road"
 
 
@@ -133,12 +135,12 @@ class Check(QWidget):
         values = [y for curve in curves for y in curve["y"] if y is not None]
         low = min([0.0, *values])
         chart = LineChart(
-            str(result.get("title") or name),
             str(curves[0].get("x_title") or ""),
             (-1.0 if low < 0 else 0.0, 1.0),
             curves[0].get("x_labels") or (),
         )
-        chart.show_lines([line_of(curve) for curve in curves])
+        chart.show_lines(lines_of(curves))
+        chart.setToolTip(curves_words(curves))
         self._column.addWidget(chart)
 
     def _clear(self) -> None:
@@ -167,12 +169,23 @@ def bars_of(rows: list[dict[str, Any]]) -> list[Bar]:
     return found
 
 
-def line_of(curve: dict[str, Any]) -> Line:
-    """Return a curve of a measure as a line; reference lines are dashed."""
-    row = str(curve.get("row"))
-    name = ROWS.get(row, (str(curve.get("title") or row), ""))[0]
-    colour = LINES.get(row, "#C3CAD4")
-    return Line(name, curve["x"], curve["y"], colour, is_dashed=row not in ("map", "spearman"))
+def lines_of(curves: list[dict[str, Any]]) -> list[Line]:
+    """Return the curves of a measure as lines: the map's are thick, a second of a kind dashed."""
+    lines: list[Line] = []
+    for curve in curves:
+        row = str(curve.get("row"))
+        name = ROWS.get(row, (WORDS.get(row, str(curve.get("title") or row)), ""))[0]
+        is_second = any(line.name == name for line in lines)
+        width = 1.2 if row in REFERENCES else 2.4
+        colour = LINES.get(row, "#C3CAD4")
+        lines.append(Line(name, curve["x"], curve["y"], colour, is_second, width))
+    return lines
+
+
+def curves_words(curves: list[dict[str, Any]]) -> str:
+    """Return what each curve is, and how solid and dashed lines differ."""
+    titles = [str(curve.get("title") or "") for curve in curves]
+    return "\n".join(dict.fromkeys(title for title in titles if title))
 
 
 def measure_words(result: dict[str, Any]) -> str:

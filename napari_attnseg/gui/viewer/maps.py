@@ -11,22 +11,23 @@ from napari_attnseg.volume import Grid, Volume
 
 SIGNED = Colormap(
     [
-        [0.45, 0.85, 1.0, 1.0],
-        [0.13, 0.47, 0.95, 0.9],
-        [0.13, 0.47, 0.95, 0.45],
-        [0.13, 0.47, 0.95, 0.0],
-        [0.95, 0.45, 0.05, 0.0],
-        [0.95, 0.45, 0.05, 0.45],
-        [0.95, 0.45, 0.05, 0.9],
-        [1.0, 0.86, 0.35, 1.0],
+        [0.88, 0.75, 1.0, 1.0],
+        [0.62, 0.36, 0.98, 0.9],
+        [0.62, 0.36, 0.98, 0.45],
+        [0.62, 0.36, 0.98, 0.0],
+        [0.30, 0.80, 0.25, 0.0],
+        [0.30, 0.80, 0.25, 0.45],
+        [0.30, 0.80, 0.25, 0.9],
+        [0.85, 1.0, 0.60, 1.0],
     ],
     name="attnseg signed",
     display_name="against, for",
     controls=[0.0, 0.25, 0.44, 0.4999, 0.5001, 0.56, 0.75, 1.0],
 )
-"""Blue speaks against, orange for; zero is clear, so that the anatomy is never hidden by it.
+"""Violet speaks against, green for; zero is clear, so that the anatomy is never hidden by it.
 
-Each side keeps its hue as it fades, and little of it is seen already: half as strong as the rest.
+Eyes of every kind tell the two apart, and neither is the colour of a first or second class, whose
+outlines lie over the map. Each keeps its hue as it fades, and faint values are seen already.
 """
 
 UNSIGNED = Colormap(

@@ -71,7 +71,7 @@ class Picker(QObject):
         self._viewer.mouse_drag_callbacks.append(self._pressed)
         self._escape.setEnabled(True)
         overlay = hint_overlay(self._viewer)
-        overlay.text, overlay.visible = f"{hint}  ·  Esc ends", True
+        overlay.text, overlay.visible = f"{hint}\nEsc ends", True
 
     def stop(self) -> None:
         """Let clicks do what they did before."""
@@ -122,6 +122,6 @@ def hint_overlay(viewer: napari.Viewer) -> TextOverlay:
     """Return the viewer's line of hints, made at the first call."""
     found = viewer.canvas.overlays.get(OVERLAY)
     if not isinstance(found, TextOverlay):
-        found = TextOverlay(text="", position="top_left", font_size=11, color="#F0E442")
+        found = TextOverlay(text="", position="top_left", font_size=10, color="#F0E442")
         viewer.canvas.overlays[OVERLAY] = found
     return found

@@ -76,6 +76,6 @@ class CheckBars(QWidget):
             place = QRectF(min(zero, zero + length), top + 4, max(2.0, abs(length)), ROW - 8)
             painter.fillRect(place, QColor(bar.colour))
             value = QRectF(track.right(), top, VALUE_WIDTH, ROW)
-            painter.drawText(value, right, f"{bar.value:+.2f}")
+            painter.drawText(value, right, f"{bar.value:+.3f}")
         painter.setPen(QPen(QColor(ZERO), 1))
         painter.drawLine(int(zero), 0, int(zero), self.height())

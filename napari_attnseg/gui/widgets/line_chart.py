@@ -9,7 +9,7 @@ from qtpy.QtCore import QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QFont, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
-BACKGROUND, AXIS, TEXT = "#20242B", "#9AA3AF", "#E6EAF0"
+BACKGROUND, AXIS = "#20242B", "#9AA3AF"
 LEFT, RIGHT, TOP, BOTTOM = 30, 6, 18, 26
 
 
@@ -21,7 +21,8 @@ class Line:
         name: In the legend.
         x, y: Its points; a y of None is left out.
         colour: ``#RRGGBB``.
-        is_dashed: Whether it is dashed, so that lines differ without colour too.
+        is_dashed: Whether it is dashed.
+        width: In pixels, so that lines differ without colour too.
     """
 
     name: str
@@ -29,13 +30,13 @@ class Line:
     y: Sequence[float | None]
     colour: str
     is_dashed: bool = False
+    width: float = 2.0
 
 
 class LineChart(QWidget):
     """Lines between fixed limits, with a legend above and the names of the axes.
 
     Args:
-        title: What is shown.
         x_name: Under the axis.
         limits: Values at the foot and at the top.
         x_labels: Names of the points along x instead of numbers, such as those of layers.
@@ -43,13 +44,12 @@ class LineChart(QWidget):
 
     def __init__(
         self,
-        title: str,
         x_name: str = "",
         limits: tuple[float, float] = (0.0, 1.0),
         x_labels: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        self.title, self.x_name, self.limits = title, x_name, limits
+        self.x_name, self.limits = x_name, limits
         self.x_labels, self.lines = tuple(x_labels), tuple[Line, ...]()
         self.setFixedHeight(126)
         self.setMinimumWidth(140)
@@ -113,7 +113,7 @@ class LineChart(QWidget):
             self._point(x, y, plot) for x, y in zip(line.x, line.y, strict=True) if y is not None
         ]
         style = Qt.PenStyle.DashLine if line.is_dashed else Qt.PenStyle.SolidLine
-        painter.setPen(QPen(QColor(line.colour), 2, style))
+        painter.setPen(QPen(QColor(line.colour), line.width, style))
         painter.drawPolyline(QPolygonF(points))
         if len(points) < 12:
             painter.setBrush(QColor(line.colour))
@@ -122,15 +122,9 @@ class LineChart(QWidget):
             painter.setBrush(Qt.BrushStyle.NoBrush)
 
     def _draw_legend(self, painter: QPainter) -> None:
-        metrics = painter.fontMetrics()
-        painter.setPen(QColor(TEXT))
-        painter.drawText(QPointF(2, 11), self.title)
-        x = float(self.width() - RIGHT)
-        for line in reversed(self.lines):
-            x -= metrics.horizontalAdvance(line.name)
-            painter.setPen(QColor(line.colour))
-            painter.drawText(QPointF(x, 11), line.name)
-            style = Qt.PenStyle.DashLine if line.is_dashed else Qt.PenStyle.SolidLine
-            painter.setPen(QPen(QColor(line.colour), 2, style))
-            painter.drawLine(QPointF(x - 16, 7), QPointF(x - 4, 7))
-            x -= 22
+        metrics, x = painter.fontMetrics(), float(LEFT)
+        for name, line in {line.name: line for line in reversed(self.lines)}.items():
+            painter.setPen(QPen(QColor(line.colour), line.width))
+            painter.drawLine(QPointF(x, 7), QPointF(x + 14, 7))
+            painter.drawText(QPointF(x + 18, 11), name)
+            x += 28 + metrics.horizontalAdvance(name)
