@@ -26,6 +26,7 @@ LARGE = 512 << 20
 """Bytes of voxels above which a volume is opened lazily; less is faster to look at in memory."""
 
 _SAMPLED_PLANES = 24
+_THIN, _FEW = 16, 3
 
 
 def opening(
@@ -100,11 +101,19 @@ def sampled(volume: Volume, channel: int = 0, planes: int = _SAMPLED_PLANES) -> 
     Args:
         volume: Lazy or not.
         channel: Which one.
-        planes: At most so many, evenly spaced from the first to the last.
+        planes: At most so many, spread from the first to the last.
     """
     depth = volume.data.shape[1]
-    at = np.unique(np.linspace(0, depth - 1, min(planes, depth)).round().astype(int))
-    return np.stack([np.asarray(volume.data[channel, int(k)]) for k in at])
+    chunks = getattr(volume.data, "chunks", None)
+    thick = max(chunks[1]) if chunks else 1
+    if thick <= _THIN:
+        at = np.unique(np.linspace(0, depth - 1, min(planes, depth)).round().astype(int))
+        return np.stack([np.asarray(volume.data[channel, int(k)]) for k in at])
+    # A thick chunk is unpacked whole for one plane, so few are, and several planes taken of each.
+    starts = np.unique(np.linspace(0, (depth - 1) // thick, _FEW).round().astype(int)) * thick
+    step = max(thick * len(starts) // planes, 1)
+    parts = [slice(int(k), min(int(k) + thick, depth), step) for k in starts]
+    return np.concatenate([np.asarray(volume.data[channel, part]) for part in parts])[:planes]
 
 
 def _stored(path: Path) -> Stored | None:

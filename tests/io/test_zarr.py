@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from napari_attnseg import Volume, read_volume, write_volume
-from napari_attnseg.io import VolumeError, describe_all, open_volume, stem
+from napari_attnseg.io import VolumeError, describe_all, open_volume, sampled, stem
+from napari_attnseg.io.zarr_voxels import ZarrVoxels
 from napari_attnseg.volume import affine_for_itk
 
 zarr = pytest.importorskip("zarr", reason="the extra large is not installed")
@@ -181,6 +182,25 @@ def test_a_lazy_volume_is_the_one_that_is_read_at_once(written):
         assert np.array_equal(np.asarray(lazy.data[index]), whole.data[index])
     assert np.array_equal(lazy.affine, whole.affine)
     assert not open_volume(written).is_lazy
+
+
+def test_a_sample_for_the_contrast_unpacks_few_chunks(tmp_path, voxels, affine_of, monkeypatch):
+    volume = Volume(voxels((1, 700, 7, 9), "int16"), affine_of("LPS"))
+    lazy = open_volume(write_volume(tmp_path / "deep.zarr", volume), larger_than=0)
+    asked, read = [], ZarrVoxels._decoded
+    monkeypatch.setattr(
+        ZarrVoxels, "_decoded", lambda self, ranges: asked.append(ranges[0]) or read(self, ranges)
+    )
+
+    sample = sampled(lazy, planes=20)
+
+    assert len(asked) <= 3
+    assert len(sample) <= 20
+    planes = {plane.tobytes(): k for k, plane in enumerate(volume.data[0])}
+    at = [planes[plane.tobytes()] for plane in sample]
+    assert at == sorted(set(at))
+    assert at[0] == 0
+    assert at[-1] >= 640
 
 
 def test_a_chunk_that_is_gone_is_warned_of(written):
