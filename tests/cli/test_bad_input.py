@@ -660,7 +660,9 @@ def test_a_shell_sees_one_sentence_and_the_exit_status(
 
     assert done.returncode == 1
     assert done.stdout == ""
-    assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("attnseg: ")
-    assert found in done.stderr
+    *progress, sentence = done.stderr.splitlines()
+    # On a busy machine a line may have told how far it was.
+    assert all(line.endswith((" %", " left")) for line in progress), done.stderr
+    assert sentence.startswith("attnseg: ")
+    assert found in sentence
     assert contents(tmp_path, project) == before
