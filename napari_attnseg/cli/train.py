@@ -29,6 +29,10 @@ def train(  # noqa: PLR0913 - each option of the command is an argument
     loss: Annotated[str | None, typer.Option(help="dice, ce, focal, dice-ce, dice-focal.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Wall time of the training.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Instead of minutes.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Instead of minutes.")] = None,
+    init: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Begin with these weights, see README.")
+    ] = None,
     start: Annotated[
         str | None, typer.Option("--from", metavar="RUN", help="Continue from its weights.")
     ] = None,
@@ -46,8 +50,10 @@ def train(  # noqa: PLR0913 - each option of the command is an argument
     as_json: Json = False,
 ) -> None:
     """Train a network; Ctrl-C stops and keeps what was reached."""
-    if minutes is not None and epochs is not None:
-        raise typer.BadParameter("give --minutes or --epochs, not both")
+    if sum(one is not None for one in (minutes, epochs, steps)) > 1:
+        raise typer.BadParameter("give --minutes, --epochs or --steps, one of them")
+    if init is not None and (start or resume):
+        raise typer.BadParameter("--init begins a new network; --from and --resume have weights")
     if run is not None and not resume:
         raise typer.BadParameter(f"{run!r} is not expected here; a RUN follows --resume")
     if learn_from and not start:
@@ -66,8 +72,9 @@ def train(  # noqa: PLR0913 - each option of the command is an argument
             options={"stage": stage} if stage else None,
         )
         settings["train"] = _given(
-            loss=loss, minutes=minutes, epochs=epochs, seed=seed, device=device
+            loss=loss, minutes=minutes, epochs=epochs, steps=steps, seed=seed, device=device
         )
+        settings["init"] = None if init is None else str(init)
         settings["from"] = _run_of(project, start) if start else None
         settings["learn_from"] = learn_from or None
     result = run_job("train", settings, f"Training {project.name}")

@@ -69,7 +69,7 @@ def load_pretrained(model: SegmentationModel, path: str | Path) -> PretrainedRep
             "This network has no encoder in 2 dimensions for which there are published weights; "
             "choose a DeepLabV3+, FCN, H-DenseUNet, guided or ResNet U-Net, and dims 2."
         )
-    found = _renamed(_read(path))
+    found = _renamed(read_weights(path))
     fitting = {
         name: _fitted(found[name], target.shape)
         for name, (_, target) in wanted.items()
@@ -103,7 +103,12 @@ def _is_flat(module: nn.Module) -> bool:
     return all(one.kernel_size[0] == 1 or one.padding[0] == 0 for one in convs)
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the tensors in a file by name, from under the key that training scripts use.
+
+    Raises:
+        ModelError: If it cannot be read, or not without running what it holds.
+    """
     try:
         if path.suffix == ".safetensors":
             values: Any = load_file(path)
@@ -123,7 +128,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     tensors = values.items() if isinstance(values, Mapping) else ()
     found = {str(name): one for name, one in tensors if isinstance(one, Tensor)}
     if not found:
-        raise ModelError(f"{path.name} holds no weights; give {SOURCES}.")
+        raise ModelError(f"{path.name} holds no weights; give a state dict that torch saved.")
     return found
 
 

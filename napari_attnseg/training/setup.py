@@ -12,6 +12,7 @@ import torch
 from napari_attnseg.axes import Size, Spacing
 from napari_attnseg.losses import LOSSES
 from napari_attnseg.models import build_model
+from napari_attnseg.models.initial import load_initial
 from napari_attnseg.training.augment import Augmentation
 from napari_attnseg.training.batches import Batch, BatchMaker
 from napari_attnseg.training.cases import PreparedCase
@@ -32,6 +33,8 @@ def make_learner(task: FitTask, device: torch.device, precision: str) -> Learner
     """Return the network of a task, on its device, with the weights that it starts from."""
     torch.manual_seed(task.train.seed)
     model = build_model(task.model)
+    if task.init is not None:
+        load_initial(model, task.init)
     if task.start is not None:
         model.load_state_dict(task.start.model.state_dict())
     return Learner(
@@ -109,7 +112,8 @@ def make_training(
             repeats=repeats,
             seed=train.seed,
         )
-        return BatchMaker(learned, sampler, augmentation, batch_size).make
+        margin = learner.model.context_margin
+        return BatchMaker(learned, sampler, augmentation, batch_size, margin).make
 
     return Training(
         learner=learner,

@@ -40,7 +40,8 @@ def train_project(
             `ModelConfig` and `TrainConfig`, ``plan`` overrides of `Plan`. ``from`` is a run to
             fine-tune (id or folder), and ``learn_from`` the cases that are new to it. ``resume``
             is a run to resume, True for the latest that can be; then all else is taken from it.
-            ``run_dir`` is the run's folder, by default the project's next one.
+            ``run_dir`` is the run's folder, by default the project's next one. ``init`` is a file
+            with weights that a new network begins with.
         should_stop: Asked after every step.
 
     Raises:
@@ -177,6 +178,8 @@ def _new_task(
         run_dir=project.path / RUNS,  # until it begins
         classes=dict(project.classes),
         channels=list(project.channels),
+        init=settings.get("init"),
+        facts={"init": Path(settings["init"]).name} if settings.get("init") else {},
     )
 
 

@@ -31,6 +31,7 @@ class FitTask:
         channels: Names of the images of a case, in the network's order.
         start: Trained run to go on from, with the same plan and network.
         new_cases: Names of cases that are seen more often than the others.
+        init: File with weights to begin with; see `napari_attnseg.models.initial`.
         facts: More that goes into ``config.json``.
 
     Raises:
@@ -47,6 +48,7 @@ class FitTask:
     channels: Sequence[str]
     start: Run | None = None
     new_cases: frozenset[str] = frozenset()
+    init: str | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -83,7 +83,8 @@ def plain_vnet(weights: dict[str, Tensor], x: Tensor, decoder_adds: str) -> Tens
     down = prelu(conv(first, "downs.1.conv", stride=2), "downs.1.act")
     second = block(down, down, "stages.encoder1", 2)
     down = prelu(conv(second, "downs.2.conv", stride=2), "downs.2.act")
-    y = block(down, down, "stages.bottleneck", 3)
+    deepest = down if decoder_adds == "joined" else torch.zeros_like(down)
+    y = block(down, deepest, "stages.bottleneck", 3)
     for level, skip in ((1, second), (0, first)):
         up = risen(y, f"ups.{level}")
         joined = torch.cat([skip, up], dim=1)

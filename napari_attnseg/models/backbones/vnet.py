@@ -49,7 +49,8 @@ class VNetOptions(Config):
     norm_last: bool = setting(False, help="Activation before normalisation")
     residual: str = setting(
         "joined",
-        help="What a decoder block adds to its output: the joined maps, or the one from below",
+        help="What a decoder block adds to its output: the joined maps, or the one from below, where "
+        "the deepest block adds nothing",
         choices=("joined", "risen"),
     )
     head: str = setting(
@@ -98,12 +99,12 @@ class ResidualStage(nn.Module):
         self.dropout: nn.Module = nn.Identity()
         self.attention: nn.Module = nn.Identity()
 
-    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
+    def forward(self, x: Tensor, residual: Tensor | None) -> Tensor:
         added = self.last(self.convs(x))
-        if self.norm_last:
-            added = self.norm(self.act(added + residual))
-        else:
+        if residual is not None:
             added = self.act(self.norm(added) + residual)
+        else:
+            added = self.norm(self.act(added)) if self.norm_last else self.act(self.norm(added))
         return self.attention(self.dropout(added))
 
 
@@ -136,7 +137,9 @@ class VNet(SegmentationModel):
             if level:
                 skips.append(x)
                 x = residual = self.downs[f"{level}"](x)
-            x = self.stages[level_name(level, self.depth)](x, residual)
+            # The light V-Net adds nothing in its deepest block.
+            is_plain = level == self.depth and self.options.residual == "risen"
+            x = self.stages[level_name(level, self.depth)](x, None if is_plain else residual)
         for level in reversed(range(self.depth)):
             risen = self.ups[f"{level}"](x)
             skip = self.skips[f"{level}"](skips.pop(), x)
