@@ -6,11 +6,12 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
+from napari_attnseg.axes import Size
 from napari_attnseg.training.augment import Augmentation
 from napari_attnseg.training.cases import PreparedCase
 from napari_attnseg.training.sampling import Sampler
@@ -24,7 +25,7 @@ class Batch:
     """Patches of one step.
 
     Args:
-        image: ``(B, C, d, h, w)``, float32.
+        image: ``(B, C, d, h, w)``, float32; larger than the label where the network wants context.
         label: ``(B, d, h, w)``, int64.
     """
 
@@ -34,12 +35,21 @@ class Batch:
 
 @dataclass(frozen=True)
 class BatchMaker:
-    """Cuts the batch of a step; the same step always gives the same batch."""
+    """Cuts the batch of a step; the same step always gives the same batch.
+
+    Args:
+        cases: Where patches are cut from.
+        sampler: Says which.
+        augmentation: Changes them.
+        batch_size: Patches of a batch.
+        margin: Voxels around a patch that the network wants to see beside it.
+    """
 
     cases: list[PreparedCase]
     sampler: Sampler
     augmentation: Augmentation
     batch_size: int
+    margin: Size = (0, 0, 0)
 
     def make(self, step: int) -> Batch:
         """Return the batch of a step, counted from 0."""
@@ -47,12 +57,14 @@ class BatchMaker:
         for number in range(step * self.batch_size, (step + 1) * self.batch_size):
             place = self.sampler.place(number)
             case = self.cases[place.case]
-            patch_size = self.sampler.patch_size
-            cut.append(
-                self.augmentation.cut(
-                    case.image, case.label, place.centre_dhw, patch_size, place.rng
-                )
+            seen: Any = tuple(
+                n + 2 * m for n, m in zip(self.sampler.patch_size, self.margin, strict=True)
             )
+            image, label = self.augmentation.cut(
+                case.image, case.label, place.centre_dhw, seen, place.rng
+            )
+            d, h, w = (slice(m, n - m) for n, m in zip(seen, self.margin, strict=True))
+            cut.append((image, label[d, h, w]))
         images, labels = zip(*cut, strict=True)
         return Batch(torch.stack(images), torch.stack(labels))
 

@@ -112,7 +112,7 @@ class Learner:
         target = label.to(self.device, non_blocking=True)
         self._main = None
         with self.autocast():
-            output = self.model(image)
+            output = self.model(image, has_context=image.shape[2:] != target.shape[1:])
             loss = self.model.auxiliary_loss(output, target, self._loss)
         if evenness > 0:
             self.balance.note(output.logits, target, progress)
