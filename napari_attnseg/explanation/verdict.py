@@ -35,16 +35,17 @@ def verdict(road: dict[str, Any] | None) -> dict[str, Any]:
     value, mask = float(road["value"]), float(bars["oracle"]["value"])
     randoms = np.array(bars["random"]["values"], dtype=np.float64)
     spread = float(np.sqrt(np.mean(randoms**2)))
-    margin = max(LEAST_MARGIN, float(t.ppf((1 + CONFIDENCE) / 2, len(randoms))) * spread)
+    reached = float(t.ppf((1 + CONFIDENCE) / 2, len(randoms))) * spread
+    margin = max(LEAST_MARGIN, reached)
     word = "better" if value > margin else "worse" if value < -margin else "no better"
     numbers = f"{value:+.3f}; random maps 0 ± {margin:.3f}, the mask itself {mask:+.3f}"
     return {
         "word": word,
         "sentence": f"{_SENTENCES[word]} (ROAD {numbers}).",
         "how": (
-            f"{len(randoms)} random maps were filled in like this one. It is better than random "
-            f"where its ROAD value is above {margin:.3f}, which 95 % of random maps stay below, "
-            f"and worse where it is under {-margin:.3f}."
+            f"{len(randoms)} random maps were filled in like this one, and 95 % of such maps stay "
+            f"within {reached:.3f} of zero; less than {LEAST_MARGIN:.3f} does not count. So it is "
+            f"better than random above {margin:.3f}, and worse under {-margin:.3f}."
         ),
         "value": value,
         "random": float(randoms.mean()),

@@ -111,6 +111,31 @@ def test_a_map_without_a_reason_is_no_better_than_random() -> None:
     assert judged(noise)["word"] == "no better"
 
 
+@pytest.mark.parametrize(
+    ("value", "size", "word"),
+    [
+        (0.03, 0.01, "better"),
+        (0.027, 0.01, "no better"),
+        (-0.03, 0.01, "worse"),
+        (0.004, 0.0001, "no better"),
+    ],
+)
+def test_the_margin_is_that_of_students_t_for_the_random_maps(
+    value: float, size: float, word: str
+) -> None:
+    bars = [
+        {"name": "map", "value": value},
+        {"name": "oracle", "value": 0.2},
+        {"name": "random", "values": [size, -size, size, -size]},
+    ]
+
+    found = verdict({"value": value, "rows": bars})
+
+    # 2.776 is the 97.5th percentile of t with 4 degrees of freedom, as tables have it.
+    assert found["margin"] == pytest.approx(max(0.005, 2.776 * size), rel=1e-3)
+    assert found["word"] == word
+
+
 def test_without_an_end_there_is_no_verdict() -> None:
     assert verdict(None)["word"] == "unknown"
 
