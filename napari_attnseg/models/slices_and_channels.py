@@ -25,6 +25,7 @@ class SlicesAndChannels(AttentionModule):
         pooling: What channels are weighed by: ``"avg"``, ``"max"`` or ``"both"``.
         slice_pooling: The same for slices.
         mode: ``"adaptive"`` takes any depth, ``"fixed"``, as published, that of `depth` only.
+        last_slice_level: Deepest level at which slices are weighed; deeper, only channels are.
     """
 
     default_sites = ("encoder", "bottleneck", "decoder")
@@ -42,12 +43,16 @@ class SlicesAndChannels(AttentionModule):
         pooling: str = "avg",
         slice_pooling: str = "avg",
         mode: str = "adaptive",
+        last_slice_level: int | None = None,
     ) -> None:
         super().__init__()
         check_choice("pooling", pooling, POOLINGS)
         self.pooling = pooling
         self.channels = ChannelWeights(channels, reduction)
         self.channel_map = AttentionMap("channel")
+        self.has_slices = last_slice_level is None or level <= last_slice_level
+        if not self.has_slices:
+            return
         self.slices = SliceWeights(
             channels,
             depth_at(depth, level),
@@ -69,5 +74,7 @@ class SlicesAndChannels(AttentionModule):
 
     def weigh_slices(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``x * w``, and w, ``(B, C, d)``."""
+        if not self.has_slices:
+            return x, x.new_ones(x.shape[:3])
         weights = self.slices(x)
         return x * self.slice_map(broadcast(weights, x)), weights

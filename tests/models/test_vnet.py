@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_attnseg.config import ModelConfig
-from napari_attnseg.models import ModelError, build_model, network_config
+from napari_attnseg.models import ModelError, build_model, network_config, record
 from napari_attnseg.models.backbones import BACKBONES
 from napari_attnseg.models.catalogue import count_parameters
 from napari_attnseg.models.sizing import multiply_adds
@@ -21,6 +21,10 @@ PRESETS = {
 }
 NETWORKS = {
     ("cSE-VNet", None): 6_890_985,
+    ("csA-VNet", 144): 7_060_215,
+    ("scA-VNet", 144): 7_060_215,
+    ("PANet-VNet", 144): 7_060_215,
+    ("PANet-VNet", 192): 7_188_151,
 }
 WIDTHS = [(16, 32, 64, 128), (16, 32, 64), (24, 48, 96, 192), (32, 64, 128, 256, 320, 320)]
 SMALL = {"widths": (3, 4, 6), "kernel": 3}
@@ -55,6 +59,21 @@ def test_a_light_vnet_with_attention_has_the_published_number_of_weights(
     made = on_meta(config.replace(attention_options=options))
 
     assert count_parameters(made) == NETWORKS[name, depth]
+
+
+@pytest.mark.parametrize("name", ["csA-VNet", "scA-VNet", "PANet-VNet"])
+def test_the_bottleneck_of_a_light_vnet_weighs_only_its_channels(name: str) -> None:
+    config = network_config(name, options={"widths": (2, 2, 2, 2, 4)})
+    model = build_model(config).eval()
+
+    with torch.no_grad(), record(model) as recorded:
+        model(torch.rand(1, 1, 16, 17, 18))
+
+    kinds: dict[str, set[str]] = {one.layer: set() for one in recorded}
+    for one in recorded:
+        kinds[one.layer].add(one.kind)
+    assert kinds.pop("bottleneck") == {"channel"}
+    assert set(map(frozenset, kinds.values())) == {frozenset({"channel", "slice"})}
 
 
 def plain_vnet(weights: dict[str, Tensor], x: Tensor, decoder_adds: str) -> Tensor:

@@ -57,6 +57,8 @@ class ProgressiveAttention(SlicesAndChannels):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         if self.needs_context:
             return self.gate(x, context)
+        if not self.has_slices:
+            return self.weigh_channels(x)
         weighted, weights = self.weigh_slices(x)
         selected = key_slices(weights)
         self.key_map(broadcast(selected.to(x.dtype), x))
