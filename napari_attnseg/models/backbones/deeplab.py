@@ -60,7 +60,9 @@ class DeepLabOptions(Config):
         0, help="Channels of pyramid and decoder; 0 means those of its level", minimum=0
     )
     low_channels: int = setting(
-        0, help="Channels of the decoder's fine maps; 0 means a fifth of the others", minimum=0
+        0,
+        help="Channels of the decoder's fine maps; 0 means 8 or a fifth of the others",
+        minimum=0,
     )
     norm: str = setting("instance", help="Normalisation", choices=("batch", "instance", "group"))
     dropout: float = setting(
@@ -211,7 +213,7 @@ class DeepLab(SegmentationModel):
     def _build_decoder(self, strides: list[Size], attend: MakeAttention) -> None:
         options, dims, low, width = self.options, self.dims, self.low, self.width
         fine, name = self.layers[f"encoder{low}"], f"decoder{low}"
-        thin = options.low_channels or max(1, width // 5)
+        thin = options.low_channels or min(width, max(8, width // 5))
         self.skip_attention = attend(
             "skip", low, fine.channels, layer=f"encoder{low}", context_channels=width
         )
@@ -252,7 +254,7 @@ XCEPTION = {
     "depths": (1, 1, 17),
     "exit_widths": (1024, 1536, 2048),
 }
-TINY = {"widths": (4, 8, 8, 16), "depths": (1, 1), "rates": SMALL_RATES}
+TINY = {"widths": (8, 16, 16, 32), "depths": (1, 1), "rates": SMALL_RATES}
 PLAN = Preset("Sized by the plan from your cases", {"rates": SMALL_RATES, "cost": "unet"})
 
 RESNETS = {

@@ -196,7 +196,7 @@ PAPER = {
     "dropout": 0.5,
 }
 SMALL = {**PAPER, "width_factor": 0.25}
-TINY = {"widths": (4, 8, 8, 16), "convs": (1, 1, 1)}
+TINY = {"widths": (8, 16, 16, 32), "convs": (1, 1, 1)}
 PRESETS = {
     "paper": Preset("As published: VGG-16", PAPER, 3, 21),
     "small": Preset("A quarter of the channels", SMALL, 3, 21),

@@ -283,7 +283,7 @@ BACKBONES.register("hdenseunet")(
             "released": Preset("As in the authors' code, for Hounsfield units", RELEASED, 1, 3),
             "plan": Preset("Sized by the plan from your cases", {"cost": "unet"}),
             "tiny": Preset(
-                "Trains on a CPU in seconds", {"widths": (4, 8, 8), "depths": (1,), "growth": 4}
+                "Trains on a CPU in seconds", {"widths": (8, 16, 16), "depths": (2,), "growth": 8}
             ),
         },
         dims=(3, 2),

@@ -152,7 +152,7 @@ BACKBONES.register("resnet-unet")(
             "resnet18": Preset("With ResNet-18", RESNET18, 3, 1),
             "plan": Preset("Sized by the plan from your cases", {"cost": "unet"}),
             "tiny": Preset(
-                "Trains on a CPU in seconds", {"widths": (4, 8, 8, 16), "depths": (1, 1)}
+                "Trains on a CPU in seconds", {"widths": (8, 16, 16, 32), "depths": (1, 1)}
             ),
         },
         dims=(2, 3),
