@@ -192,7 +192,9 @@ class ExplanationDesk:
             labels = labels / f"{case.name}.nii.gz"
             settings: dict[str, Any] = {"maps": [str(path)], "out": str(folder)}
             settings["labels"] = str(labels) if labels.is_file() else None
-            settings.update(png=png, film=film, **{"class": view.info.get("class")})
+            settings.update(
+                png=png, film=film, overwrite=False, **{"class": view.info.get("class")}
+            )
             self._start("picture", "picture", settings, "Writing pictures of")
 
     def _explain(
@@ -200,7 +202,6 @@ class ExplanationDesk:
     ) -> None:
         asked = target_settings(target, region, self._jobs.reference())
         asked = {**asked, **settings, "attention": False}
-        self.comparison.remember_target(asked)
         self._start("map", "explain", asked, "Explaining")
 
     def _start(self, what: str, kind: str, settings: dict[str, Any], title: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from psygnal import Signal
 
@@ -63,7 +62,6 @@ class MapComparisonDesk:
         self._jobs, self._methods = jobs, methods
         self.view: MapComparison | None = None
         self.work: Work | None = None
-        self._asked: dict[str, Any] = {}
 
     def runs(self) -> list[RunInfo]:
         """Return the runs with weights that look at the same images, the newest first."""
@@ -87,19 +85,17 @@ class MapComparisonDesk:
         """Return the job that is running, or None."""
         return self.work if self.work is not None and not self.work.has_ended else None
 
-    def remember_target(self, settings: dict[str, Any]) -> None:
-        """Keep how the shown map was asked for, so that the other one is asked for alike."""
-        self._asked = settings
-
     def compare(self, first: MapView, other: Other) -> None:
         """Make the other map, then the difference."""
-        target = self._asked.get("target") or first.info.get("class")
+        target = (first.info.get("target") or {}).get("spec") or first.info.get("class")
+        is_same_method = other.method == first.info.get("method")
         out = self._jobs.folder(first.run) / "compared"
         settings = {
             "run": str(other.run.path),
             "weights": other.weights,
             "method": other.method,
             "layer": other.layer,
+            "options": (first.info.get("options") or {}) if is_same_method else {},
             "target": target,
             "attention": False,
             "out": str(out / f"{other.run.id}_{other.weights}"),

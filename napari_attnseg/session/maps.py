@@ -137,6 +137,8 @@ def target_words(target: Mapping[str, Any], name: str, classes: Mapping[int, str
     if other is not None:
         rather = f"rather than {classes.get(int(other), 'background')}"
         words = rather if kind == "contrast" else f"{words}, {rather}"
+    if kind != "class" and target.get("text"):
+        words = str(target["text"])
     voxels = target.get("voxels")
     return f"{name} ({words})" if voxels is None else f"{name} ({words}, {voxels} voxels)"
 
@@ -148,7 +150,8 @@ def _class_map(
 
     value = int(info.get("class") or 0)
     name = run.classes.get(value, f"class {value}")
-    method = titles.get(str(info.get("method")), str(info.get("method")))
+    known = info.get("method_title") or info.get("method")
+    method = titles.get(str(info.get("method")), str(known))
     if path is None:
         reason = info.get("reason")
         missing = f"Nothing was predicted as {name}, so there is no map for it."

@@ -90,7 +90,7 @@ def map_info(path: Path) -> dict[str, Any]:
         "class": 1,
         "stride_dhw": [2, 2, 2],
         "stride_mm": [4, 3, 2],
-        "target": {"kind": "class", "voxels": 90},
+        "target": {"kind": "class", "voxels": 90, "spec": {"class": 1, "kind": "class"}},
         "weights": "best",
         "map": path.name,
     }
@@ -233,6 +233,22 @@ def test_options_of_a_method_are_a_form_and_only_changes_are_sent(
     explained.session.model.choices["methods"][0].pop("options")
 
     assert runner.last("explain").settings["options"] == {"pooling": 4, "sigma": 0.5}
+
+
+def test_a_method_that_looks_at_the_image_is_asked_for_no_layer(
+    explained: Workbench, runner: Any
+) -> None:
+    panel = panel_of(explained)
+    layer = panel.asking.layer
+    layer.setCurrentIndex(layer.findData("decoder0"))
+    explained.session.model.choices["methods"][0]["space"] = "input"
+    explained.session.explanations.changed.emit()
+    assert not layer.isEnabled()
+    assert "not at a layer" in layer.toolTip()
+    panel.show_button.click()
+    explained.session.model.choices["methods"][0].pop("space")
+
+    assert runner.last("explain").settings["layer"] is None
 
 
 def test_a_map_that_is_being_made_shows_the_time_left_and_can_be_stopped(
@@ -402,6 +418,7 @@ def compared(workbench: Workbench, runner: Any, qtbot: Any, tmp_path: Path) -> N
     compare.method.setCurrentIndex(compare.method.findData("odd-cam"))
     compare.method.activated.emit(compare.method.currentIndex())
     compare.main().click()
+    assert runner.last("explain").settings["target"] == {"class": 1, "kind": "class"}
     second = make_map(workbench, np.linspace(3, -1, 210), tmp_path / "second")
     job = runner.last("explain")
     job.send("map", path=str(second), info={**map_info(second), "method": "odd-cam"})
@@ -424,9 +441,11 @@ def test_two_maps_and_their_difference_lie_side_by_side(
 
     grid = viewer.canvas.grid
     assert grid.enabled
-    assert grid.actual_shape(viewer.layers) == (1, 3)
-    assert [grid.position(n, viewer.layers)[1] for n in range(6)] == [0, 0, 1, 1, 2, 2]
-    assert [layer.name.partition(":")[0] for layer in shown[1::2]] == ["A", "B", "A less B"]
+    assert grid.actual_shape(viewer.layers) == (2, 2)
+    places = [grid.position(n, viewer.layers) for n in range(8)]
+    assert places[::2] == places[1::2] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    names = [layer.name for layer in shown[1::2]]
+    assert names == ["A · hires-cam", "B · odd-cam", "A less B", "label"]
     assert tuple(shown[5].contrast_limits) == (-4.0, 4.0)
     assert np.shares_memory(shown[0].data, shown[2].data)
     assert "unlike" in panel_of(explained).compare.words.text()

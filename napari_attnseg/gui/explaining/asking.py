@@ -48,6 +48,7 @@ class Asking(QWidget):
         self.options = OptionsForm()
         self.options_fold = fold("Options of the method")
         self.voxel: Size | None = None
+        self._has_layer = True
         for label in (self.note, self.remark):
             label.setWordWrap(True)
             label.setStyleSheet("color: #9AA3AF; font-size: 11px;")
@@ -73,9 +74,9 @@ class Asking(QWidget):
         )
 
     def chosen_layer(self) -> str | None:
-        """Return the layer to explain, None for the method's own."""
+        """Return the layer to explain, None for the method's own or where there is none."""
         name = self.layer.currentData()
-        return None if name in (None, DEFAULT) else str(name)
+        return None if name in (None, DEFAULT) or not self._has_layer else str(name)
 
     def why_not(self) -> str:
         """Return what is missing in the question, or an empty string."""
@@ -101,10 +102,10 @@ class Asking(QWidget):
         entries = [(DEFAULT, "the default layer", "The method's own choice of a layer")]
         entries += [(name, title, name) for name, title in explanations.layers()]
         self.layer.set_entries(entries)
-        has_layer = facts.get("space", "layer") == "layer"
+        self._has_layer = facts.get("space", "layer") == "layer"
         allow(
             self.layer,
-            "" if has_layer else "This method looks at the image itself, not at a layer.",
+            "" if self._has_layer else "This method looks at the image itself, not at a layer.",
             "Where in the network; the number is the size of a cell of the map",
         )
         self.remark.setText(explanations.layer_remark(self.chosen_layer()))

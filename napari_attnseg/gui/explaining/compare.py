@@ -10,9 +10,11 @@ from napari_attnseg.gui.viewer.maps import view_limits, view_signed
 from napari_attnseg.gui.viewer.side_by_side import Cell
 from napari_attnseg.gui.widgets.choice import Choice
 from napari_attnseg.gui.widgets.job_button import JobButton
+from napari_attnseg.session import OpenCase
 from napari_attnseg.session.map_comparison import WEIGHTS, MapComparison, Other
-from napari_attnseg.session.maps import MapView
+from napari_attnseg.session.maps import MapView, layer_words
 from napari_attnseg.session.runs import RunInfo
+from napari_attnseg.volume import Volume
 
 SAME = "same"
 
@@ -140,21 +142,32 @@ class Compare(QWidget):
             self.words.setText(f"B: {found.second.reason}")
             self.refresh()
             return
-        self.bench.maps.side.show(case, cells_of(found))
+        prediction = self.session.predictions.view
+        labels = prediction.labels if prediction is not None else None
+        self.bench.maps.side.show(case, cells_of(found, case, labels))
         self.words.setText(comparison_words(found))
         self.refresh()
 
 
-def cells_of(found: MapComparison) -> list[Cell]:
-    """Return the pictures of a comparison; two maps of one kind get the same limits."""
+def cells_of(found: MapComparison, case: OpenCase, prediction: Volume | None) -> list[Cell]:
+    """Return the pictures of a comparison; two maps of one kind get the same limits.
+
+    Args:
+        found: The maps.
+        case: The open case.
+        prediction: What is outlined beside them where the case has no label.
+    """
     first, second = view_limits(found.first), view_limits(found.second)
     if found.first.info.get("method") == found.second.info.get("method"):
         signed = view_signed(found.first) or view_signed(found.second)
         top = max(*first, *second)
         first = second = (-top if signed else 0.0, top)
+    names = short_names(found)
     cells = [
-        Cell(f"{name}: {view.title}", view.volume, limits, limits[0] < 0)
-        for name, view, limits in (("A", found.first, first), ("B", found.second, second))
+        Cell(name, view.volume, limits, limits[0] < 0)
+        for name, view, limits in zip(
+            names, (found.first, found.second), (first, second), strict=True
+        )
         if view.volume is not None
     ]
     if found.difference is not None and found.difference.volume is not None:
@@ -162,7 +175,27 @@ def cells_of(found: MapComparison) -> list[Cell]:
         top = max(abs(limits[0]), abs(limits[1]))
         units = " (scaled)" if found.difference.info.get("units") == "scaled" else ""
         cells.append(Cell(f"A less B{units}", found.difference.volume, (-top, top)))
+    outlined = ("label", case.label) if case.label is not None else ("prediction", prediction)
+    if outlined[1] is not None:
+        classes = tuple(found.first.run.classes)
+        cells.append(Cell(outlined[0], labels=outlined[1].data[0], classes=classes))
     return cells
+
+
+def short_names(found: MapComparison) -> tuple[str, str]:
+    """Return ``A`` and ``B`` with what they differ in, such as ``A · run 1``."""
+    told = []
+    for view in (found.first, found.second):
+        weights = f"{view.info.get('weights') or 'best'} weights"
+        told.append(
+            (f"run {view.run.short}", weights, str(view.info.get("method")),
+             layer_words(str(view.info.get("layer") or "")))
+        )  # fmt: skip
+    parts = [
+        [mine for mine, other in zip(one, two, strict=True) if mine != other]
+        for one, two in ((told[0], told[1]), (told[1], told[0]))
+    ]
+    return " · ".join(["A", *parts[0]]), " · ".join(["B", *parts[1]])
 
 
 def comparison_words(found: MapComparison) -> str:
@@ -173,6 +206,7 @@ def comparison_words(found: MapComparison) -> str:
     if correlation is not None:
         alike = "alike" if correlation > 0.8 else "partly alike" if correlation > 0.4 else "unlike"
         parts.append(f"The maps are {alike}: correlation {correlation:.2f}.")
+        parts.append("In the difference green is more in A, violet more in B.")
     if info.get("units") == "scaled":
         parts.append("Each was divided by its own greatest value, since their units differ.")
     return "\n".join(parts)

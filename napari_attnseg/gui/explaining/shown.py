@@ -69,7 +69,8 @@ class ShownMap(QWidget):
         colours = UNUSED if view.is_unused else map_colormap(is_signed=is_signed)
         low, high = value_range(view.volume)
         self.bar.show_map(colours, limits, (low, high))
-        meaning = " Green speaks for it, violet against." if is_signed and view.is_class_map else ""
+        is_told = is_signed and view.is_class_map
+        meaning = " Green speaks for it, violet against." if is_told else ""
         self.caption.setText(f"{low:.3g} … {high:.3g} · {view.caption.rstrip('.')}.{meaning}")
         self.remarks.setText("\n".join(view.remarks))
         self.remarks.setVisible(bool(view.remarks))

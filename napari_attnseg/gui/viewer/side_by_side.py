@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import napari
-from napari.layers import Image, Layer
+import numpy as np
+from napari.layers import Image, Labels, Layer
 
-from napari_attnseg.gui.viewer.facts import KEY, LayerFacts
+from napari_attnseg.gui.viewer.facts import KEY, LayerFacts, label_colormap
 from napari_attnseg.gui.viewer.maps import explain_itself, inside, map_colormap
 from napari_attnseg.session import OpenCase
 from napari_attnseg.volume import Volume, display_place
 
-MAP_OPACITY = 0.5
+MAP_OPACITY, OUTLINE = 0.5, 1
 LAYERS_A_CELL = 2
 
 
@@ -24,15 +25,19 @@ class Cell:
 
     Args:
         title: Shown in it; unlike that of every other one.
-        volume: The map.
+        volume: The map; None for a picture of the labels.
         limits: Display limits, the same for pictures that are to be compared.
         is_signed: Whether negative values mean the opposite of positive ones.
+        labels: Label values on the image's grid, which are outlined instead of a map.
+        classes: Values that these can have.
     """
 
     title: str
-    volume: Volume
-    limits: tuple[float, float]
+    volume: Volume | None = None
+    limits: tuple[float, float] = (0.0, 1.0)
     is_signed: bool = True
+    labels: np.ndarray | None = None
+    classes: tuple[int, ...] = ()
 
 
 class SideBySide:
@@ -57,7 +62,7 @@ class SideBySide:
         return bool(self._layers)
 
     def show(self, case: OpenCase, cells: Sequence[Cell]) -> None:
-        """Show cells from left to right instead of the usual layers."""
+        """Show cells in two rows instead of the usual layers."""
         self.stop()
         self._hidden = [layer for layer in self._viewer.layers if layer.visible]
         for layer in self._hidden:
@@ -69,7 +74,7 @@ class SideBySide:
         for index, layer in enumerate(made):
             self._viewer.layers.insert(index, layer)
         self._layers = made
-        grid.stride, grid.shape = LAYERS_A_CELL, (1, len(cells))
+        grid.stride, grid.shape = LAYERS_A_CELL, (2, -1)
         grid.enabled = True
         self._show_letters(gridded=True)
         self._viewer.reset_view()
@@ -118,16 +123,26 @@ def _cell_layers(case: OpenCase, cell: Cell) -> list[Layer]:
         contrast_limits=case.windows.get(channel, (0.0, 1.0)),
         **attributes(image, f"image · {cell.title}"),
     )
-    volume = inside(cell.volume, reference)
-    above = Image(
-        volume.data[0],
-        colormap=map_colormap(is_signed=cell.is_signed),
-        contrast_limits=cell.limits,
-        opacity=MAP_OPACITY,
-        blending="translucent",
-        interpolation2d="nearest",
-        **attributes(volume, cell.title),
-    )
-    explain_itself(above)
-    above.name_overlay.position = "bottom_left"
+    above: Image | Labels
+    if cell.volume is None:
+        above = Labels(
+            np.asarray(cell.labels),
+            colormap=label_colormap(list(cell.classes)),
+            **attributes(image, cell.title),
+        )
+        above.contour, above.editable = OUTLINE, False
+    else:
+        volume = inside(cell.volume, reference)
+        above = Image(
+            volume.data[0],
+            colormap=map_colormap(is_signed=cell.is_signed),
+            contrast_limits=cell.limits,
+            opacity=MAP_OPACITY,
+            blending="translucent",
+            interpolation2d="nearest",
+            **attributes(volume, cell.title),
+        )
+        explain_itself(above)
+    above.name_overlay.visible, above.name_overlay.color = True, "#FFFFFF"
+    above.name_overlay.position = "top_left"
     return [below, above]
