@@ -18,7 +18,7 @@ from typing import Any
 
 import seeds
 
-SECONDS = 10.0
+SECONDS = 15.0
 START_SECONDS = 120.0
 WORKER = Path(__file__).with_name("worker.py")
 
