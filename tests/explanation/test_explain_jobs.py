@@ -162,6 +162,19 @@ def test_the_feature_of_a_channel_is_written_with_its_record(
     assert Path(event["info"]["record"]).exists()
 
 
+def test_curves_come_with_the_event_of_recorded_attention(
+    make_run: Any, case: dict[str, Any], tmp_path: Path
+) -> None:
+    run = make_run(attention="pam", plan=ONE_WINDOW)
+
+    given = settings(run, case, tmp_path, target=None, attention=True)
+    (event,) = of_kind(do("explain", given)[0], "map")
+
+    record = json.loads(Path(event["info"]["record"]).read_text())
+    assert event["info"]["curves"] == record["curves"]
+    assert {one["name"] for one in record["curves"]} >= {"encoder0.pam.slice"}
+
+
 def test_effects_are_ranked_and_written(
     make_run: Any, case: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -163,6 +163,7 @@ def _write_attention(settings: dict[str, Any], name: str, result: AttentionResul
     info = {
         "kind": "attention",
         "numbers": {**maps, **numbers},
+        **{key: result.info.get(key, []) for key in ("curves", "boxes", "on_demand")},
         "reason": result.info.get("reason"),
         "record": str(record),
     }
