@@ -48,7 +48,7 @@ def resumed_task(project: Project, run: str | Path | bool) -> FitTask:
         channels=saved["channels"],
         start=_resumed_start(project, run_dir, saved),
         new_cases=frozenset(saved.get("new_cases", ())),
-        facts={"start": saved.get("start")},
+        facts={name: saved[name] for name in ("start", "init", "regions") if name in saved},
     )
 
 

@@ -179,8 +179,16 @@ def _new_task(
         classes=dict(project.classes),
         channels=list(project.channels),
         init=settings.get("init"),
-        facts={"init": Path(settings["init"]).name} if settings.get("init") else {},
+        facts=_facts(project, settings.get("init")),
     )
+
+
+def _facts(project: Project, init: str | None) -> dict[str, Any]:
+    """Return what else a run should say of itself: its first weights, and overlapping regions."""
+    facts: dict[str, Any] = {"init": Path(init).name} if init else {}
+    if project.regions.members:
+        facts["regions"] = project.regions.to_json()
+    return facts
 
 
 def _plan(
