@@ -205,8 +205,12 @@ def _about(seen: _Seen) -> dict[str, Any]:
 
 def _ranked(entry: dict[str, Any]) -> dict[str, Any]:
     effect = (entry["with_mean"] or entry["with_identity"])["score"]
-    unused = entry["relative_change"] < UNUSED
-    if unused:
+    gate = entry["gate"]
+    is_level = gate is not None and gate["std"] < UNUSED
+    unused = entry["relative_change"] < UNUSED or is_level
+    if is_level:
+        text = f"All its weights are alike ({gate['mean']:.3f}), so it tells nothing apart."
+    elif unused:
         text = "It hardly changes what passes, so its maps show nothing that the result rests on."
     elif entry["with_mean"] is None:
         text = f"Without it a class's mean probability changes by up to {100 * effect:.1f} %."

@@ -416,3 +416,5 @@ def test_equal_gates_have_no_effect(make_run: Any, small: Volume) -> None:
         assert one["gate"] == pytest.approx({"mean": 0.5, "std": 0.0, "entropy": 1.0})
         assert one["relative_change"] == pytest.approx(0.5)
         assert one["effect"] == pytest.approx(0.0, abs=1e-6)
+        assert one["unused"]
+        assert "alike (0.500)" in one["sentence"]
