@@ -179,13 +179,12 @@ def _class_map(
 def _attention_map(run: RunInfo, case: str, path: str, info: dict[str, Any]) -> MapView:
     from napari_attnseg.io import read_volume
 
-    name = str(info.get("name", ""))
+    where = layer_words(str(info.get("layer") or str(info.get("name", "")).partition(".")[0]))
     if info["kind"] == "feature":
-        words = f"feature {info.get('channel')} of {name}"
-    elif info.get("direction") == "column":
-        words = f"who attends to the clicked voxel, {name}"
+        words = f"feature {info.get('channel')}, {where}"
     else:
-        words = f"what the clicked voxel attends to, {name}"
+        way = "attended by" if info.get("direction") == "column" else "attends to"
+        words = f"{way}, {where}"
     # The cell that answers is larger than a voxel; its middle may lie in another slice.
     asked = info.get("at") or info.get("voxel_ras")
     return MapView(

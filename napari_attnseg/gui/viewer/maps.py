@@ -125,7 +125,7 @@ def map_colormap(*, is_signed: bool) -> Colormap:
 def explain_itself(layer: Image) -> None:
     """Show a map's name, and its colours with their values, on the canvas itself."""
     layer.name_overlay.visible, layer.name_overlay.position = True, "top_right"
-    layer.name_overlay.color = "#FFFFFF"
+    layer.name_overlay.color, layer.name_overlay.font_size = "#FFFFFF", 9
     bar = layer.colorbar
     bar.visible, bar.position, bar.color = True, "bottom_right", "#FFFFFF"
     bar.size, bar.font_size = COLOUR_BAR, 8
