@@ -22,7 +22,7 @@ def explain(  # noqa: PLR0913 - each option of the command is an argument
         str | None, typer.Argument(metavar="INPUT", help="A file or a case folder.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the maps.")] = None,
-    method: Annotated[str | None, typer.Option(help="hires-cam by default; see --list.")] = None,
+    method: Annotated[str | None, typer.Option(help="layer-cam by default; see --list.")] = None,
     option: Annotated[
         list[str] | None,
         typer.Option("--option", metavar="NAME=VALUE", help="Of the method; see --list."),

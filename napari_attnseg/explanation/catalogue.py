@@ -12,7 +12,8 @@ from typing import Any
 from napari_attnseg.config import Config, ConfigError
 from napari_attnseg.explanation.contract import METHODS, ExplainError, Method
 
-DEFAULT_METHOD = "hires-cam"
+DEFAULT_METHOD = "layer-cam"
+"""Measured best on a trained network (tests/benchmarks/faithfulness.py), at `default_layer`."""
 
 
 def list_methods() -> dict[str, str]:

@@ -53,9 +53,14 @@ def list_layers(run: Run) -> list[LayerChoice]:
 
 
 def default_layer(model: SegmentationModel) -> str:
-    """Return the layer that is explained when none is chosen: the deepest one."""
-    names = model.layer_names
-    return "bottleneck" if "bottleneck" in names else names[len(names) // 2]
+    """Return the layer that is explained when none is chosen.
+
+    It is the last one, in the order of execution, whose cells are coarser than the network's
+    voxels: where most has been decided, short of what only repeats the segmentation. Of the
+    layers of trained networks, maps of it told best which voxels the network needs.
+    """
+    coarse = [name for name in model.layer_names if max(model.layers[name].grid.stride_dhw) > 1]
+    return coarse[-1] if coarse else model.layer_names[-1]
 
 
 def check_layer(model: SegmentationModel, layer: str | None) -> str:

@@ -174,7 +174,7 @@ def test_attention_is_recorded(trained: Path, cohort: Path, attnseg: Any, tmp_pa
 def test_the_choices_of_a_run_are_listed(trained: Path, attnseg: Any) -> None:
     choices = attnseg("explain", trained, "--list", "--json").json
 
-    assert next(iter(choices["methods"])) == "hires-cam"
+    assert next(iter(choices["methods"])) == "layer-cam"
     assert "bottleneck" in [one["name"] for one in choices["layers"]]
     assert choices["classes"] == {"1": "ball", "2": "box"}
 

@@ -78,20 +78,94 @@ def test_a_voxel_of_the_map_lies_at_the_centre_of_what_it_sees(
     assert np.abs(low.voxel(grid.world(np.array(centre))) - voxel).max() < 1e-3
 
 
-@pytest.mark.parametrize("orientation", ORIENTATIONS[5::12])
-@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize(
+    ("method", "orientation"),
+    [(name, ORIENTATIONS[(5 + 7 * at) % 48]) for at, name in enumerate(sorted(METHODS))],
+)
 def test_the_storage_order_of_an_image_moves_no_evidence(
-    make_run: Any, image: Volume, orientation: str, method: str
+    make_run: Any, image: Volume, cheap: Any, orientation: str, method: str
 ) -> None:
-    run = make_run()
-    value = found_class(run, image)
+    run = make_run(attention="presence", options={"activation": "relu"})
+    place = image.grid.world(np.array([9, 14, 11])).tolist()
+    asked = {"class": 1, "kind": "voxel", "at": place}
 
-    straight = explain(run, image, value, method, "encoder1")
-    turned = explain(run, image.reoriented(orientation), value, method, "encoder1")
+    straight = explain(run, image, asked, method, options=cheap(method))
+    turned = explain(run, image.reoriented(orientation), asked, method, options=cheap(method))
 
     assert turned.map.orientation == orientation
     assert turned.map.grid.reoriented("RAS").difference(straight.map.grid) is None
     assert np.array_equal(turned.map.reoriented("RAS").data, straight.map.data)
+
+
+def test_options_are_checked_and_recorded(make_run: Any, image: Volume) -> None:
+    run, asked = make_run(), {"class": 1, "kind": "voxel", "voxel": [9, 14, 11]}
+
+    made = explain(run, image, asked, "seg-xres-cam", options={"window": "2", "pooling": "max"})
+
+    assert made.info["options"] == {"window": 2, "pooling": "max"}
+    assert made.info["tag"] == "voxel-9-14-11_window-2_pooling-max"
+    with pytest.raises(ExplainError, match=r"no setting 'windows'.*Its options: window, pooling"):
+        explain(run, image, asked, "seg-xres-cam", options={"windows": 2})
+    with pytest.raises(ExplainError, match="smallest allowed is 1"):
+        explain(run, image, asked, "seg-xres-cam", options={"window": 0})
+    with pytest.raises(ExplainError, match="which is no int"):
+        explain(run, image, asked, "seg-xres-cam", options={"window": "wide"})
+
+
+def test_each_image_of_a_case_has_its_share(make_run: Any) -> None:
+    run = make_run(channels=("T1", "FLAIR"))
+    first = next(one for one in run.model.modules() if isinstance(one, nn.Conv3d))
+    first.weight.data[:, 1] = 0  # so that the network does not look at the second image
+    data = np.random.default_rng(0).normal(size=(2, 14, 22, 18)).astype(np.float32)
+    asked = {"class": 1, "kind": "voxel", "voxel": [7, 11, 9]}
+
+    info = explain(run, Volume(data, np.eye(4)), asked, "modality", options={"steps": 4}).info
+
+    rows = {row["name"]: row for row in info["modalities"]}
+    assert list(rows) == ["T1", "FLAIR"]
+    assert rows["FLAIR"]["drop"] == pytest.approx(0, abs=1e-6)
+    assert rows["T1"]["drop_share"] == pytest.approx(1, abs=1e-3)
+    assert rows["T1"]["gradients_share"] == pytest.approx(1, abs=1e-6)
+    assert info["layer"] == "input"
+
+
+def test_organs_that_were_found_are_covered_one_by_one(make_run: Any, image: Volume) -> None:
+    run = make_run(classes={3: "liver", 9: "spleen"})
+    found = set(np.unique(predict(run, image).data)) - {0}
+    asked = {"class": 3, "kind": "voxel", "voxel": [9, 14, 11]}
+
+    made = explain(run, image, asked, "occlusion", options={"what": "organs"})
+
+    assert {row["class"] for row in made.info["regions"]} == found
+    assert {row["name"] for row in made.info["regions"]} <= {"liver", "spleen"}
+    values = set(np.unique(made.map.data))
+    assert values <= {0.0, *(np.float32(row["drop"]) for row in made.info["regions"])}
+
+
+def test_supervoxels_fill_the_image(make_run: Any) -> None:
+    run = make_run()
+    data = np.random.default_rng(0).normal(size=(1, 10, 14, 12)).astype(np.float32)
+    asked = {"class": 1, "kind": "voxel", "voxel": [5, 7, 6]}
+    options = {"what": "supervoxels", "count": 8, "baseline": "median"}
+
+    made = explain(run, Volume(data, np.eye(4)), asked, "occlusion", options=options)
+
+    assert 1 < made.info["pieces"] <= 40
+    assert made.map.shape_dhw == (10, 14, 12)
+    assert len(np.unique(made.map.data)) <= made.info["pieces"]
+
+
+def test_what_a_method_assumes_is_said_where_it_does_not_hold(
+    make_run: Any, image: Volume
+) -> None:
+    asked = {"class": 1, "kind": "voxel", "voxel": [9, 14, 11]}
+
+    made = explain(make_run(), image, asked, "grad-cam++")
+
+    assert made.map is None
+    assert "features that are not negative" in made.info["reason"]
+    with pytest.raises(ExplainError, match="class activation attention"):
+        explain(make_run(), image, asked, "cam")
 
 
 @pytest.mark.parametrize("size", [(14, 21, 18), (30, 45, 17)])
@@ -206,13 +280,13 @@ def test_layers_are_listed_with_their_stride_in_mm(make_run: Any) -> None:
     assert list(layers) == run.model.layer_names
     assert layers["encoder1"].stride_mm == (6.0, 2.0, 1.0)
     assert layers["decoder0"].remark == "≈ the segmentation itself"
-    assert [one.name for one in layers.values() if one.is_default] == ["bottleneck"]
+    assert [one.name for one in layers.values() if one.is_default] == ["decoder1"]
 
 
 def test_methods_are_listed_with_a_sentence_the_default_first() -> None:
     methods = list_methods()
 
-    assert next(iter(methods)) == "hires-cam"
+    assert next(iter(methods)) == "layer-cam"
     assert set(methods) == set(METHODS)
     assert all(text.endswith(".") for text in methods.values())
 

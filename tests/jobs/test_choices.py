@@ -30,7 +30,7 @@ def test_every_loss_and_method_is_told_with_a_sentence_and_the_default_first() -
     names = {kind: [one["name"] for one in entries] for kind, entries in told.items()}
     assert set(names["losses"]) == set(LOSSES)
     assert set(names["methods"]) == set(METHODS)
-    assert (names["losses"][0], names["methods"][0]) == ("dice-ce", "hires-cam")
+    assert (names["losses"][0], names["methods"][0]) == ("dice-ce", "layer-cam")
     assert all(one["summary"].endswith(".") for entries in told.values() for one in entries)
 
 
