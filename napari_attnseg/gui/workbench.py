@@ -35,6 +35,7 @@ masks. Explain: see what it looked at. Evaluate: compare with labels.</p>
 <tr><td><b>Alt+M</b></td><td>mask on or off</td></tr>
 <tr><td><b>Alt+E</b></td><td>map on or off</td></tr>
 <tr><td><b>Ctrl+Enter</b></td><td>the panel's main button</td></tr>
+<tr><td><b>Esc</b></td><td>ends clicking a voxel, in Explain</td></tr>
 </table>
 <p>Images are shown the radiological way: the patient's right is at the left of the screen.
 Letters at the edges say which side is which.</p>"""
