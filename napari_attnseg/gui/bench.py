@@ -154,7 +154,9 @@ class Bench(QObject):
     def _project_opened(self) -> None:
         case = self.session.cases.case
         if self.layers.case is not None and case is None:
+            self.maps.side.stop()
             self.layers.remove()
+            self.maps.use_case(None)
 
     def _show_case(self, case: OpenCase) -> None:
         self.maps.side.stop()

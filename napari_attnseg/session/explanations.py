@@ -53,6 +53,7 @@ class ExplanationDesk:
         self.earlier: tuple[EarlierMap, ...] = ()
         self.works: dict[str, Work] = {}
         cases.case_opened.connect(lambda _: self._start_anew())
+        cases.project_opened.connect(self._project_opened)
         model.run_changed.connect(lambda _: self.find_earlier())
 
     def why_not(self) -> str:
@@ -258,6 +259,11 @@ class ExplanationDesk:
     def _set_earlier(self, found: tuple[EarlierMap, ...]) -> None:
         self.earlier = found
         self.earlier_changed.emit()
+
+    def _project_opened(self) -> None:
+        # The same project is opened again where cases are added to it.
+        if self._cases.case is None:
+            self._start_anew()
 
     def _start_anew(self) -> None:
         self.view = self.attention = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -478,6 +479,21 @@ def test_opening_another_case_ends_the_comparison(
     assert not explained.bench.viewer.canvas.grid.enabled
     names = [layer.name for layer in explained.bench.viewer.layers]
     assert names == ["case_003 · MRI", "case_003 · labels"]
+
+
+def test_another_project_starts_with_an_empty_view_and_panel(
+    explained: Workbench, runner: Any, qtbot: Any, tmp_path: Path, folder: Path, settled: Settled
+) -> None:
+    compared(explained, runner, qtbot, tmp_path)
+    shutil.copytree(folder, tmp_path / "Other")
+    explained.session.cases.open_folder(tmp_path / "Other")
+    settled()
+
+    viewer = explained.bench.viewer
+    assert not viewer.canvas.grid.enabled
+    assert list(viewer.layers) == []
+    assert panel_of(explained).shown.caption.isHidden()
+    assert explained.session.explanations.view is None
 
 
 def test_a_map_is_saved_with_its_record_and_nothing_is_overwritten(

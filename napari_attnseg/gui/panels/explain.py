@@ -92,6 +92,7 @@ class ExplainPanel(Panel):
         explanations.ready.connect(self._show_map)
         self.session.cases.case_opening.connect(lambda _: self.bench.maps.side.stop())
         self.session.cases.case_opened.connect(lambda _: self._case_changed())
+        self.session.cases.project_opened.connect(self._project_opened)
         self.session.model.catalogue_changed.connect(self._refresh)
         self.session.work.changed.connect(self.show_job.refresh)
         self.session.on_change(self._refresh)
@@ -117,6 +118,10 @@ class ExplainPanel(Panel):
         self.show_job.allow(reason, "Make the map and lay it over the image (Ctrl+Enter)")
         for part in (self.shown, self.check, self.browser, self.compare, self.export):
             part.refresh()
+
+    def _project_opened(self) -> None:
+        if self.session.cases.case is None:
+            self._case_changed()
 
     def _case_changed(self) -> None:
         self.shown.clear()
