@@ -151,7 +151,10 @@ class AttentionRow(QWidget):
             high = max(1, 96 // len(rows))
             self.strip = Cells(values, (float(values.min()), 0.0), say_affinity, high)
             self.strip.clicked.connect(lambda row, _: self._want_mixed(row))
-            note = QLabel("unlike channels weigh most; colours grow with the logarithm")
+            note = QLabel(
+                "Each row: what a channel takes from the others, as a logarithm. With DANet's own "
+                "code unlike channels weigh most."
+            )
             note.setStyleSheet(QUIET)
             note.setWordWrap(True)
             self._body.addWidget(note)
