@@ -125,6 +125,8 @@ class SegmentationModel(nn.Module):
         """Voxels around a region that unpadded convolutions need to see to label it."""
         self.entrance: nn.Module = Entrance()
         """Where attention may sit that moves the input; see `Entrance`."""
+        self.largest_rate = float("inf")
+        """Learning rate above which the network may not learn, where nobody asks for another."""
         self.training_progress = 0.0
         """How far training has come, 0 to 1; whoever trains says it, for losses that fade."""
         self.layers: dict[str, Layer] = {}

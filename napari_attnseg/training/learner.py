@@ -82,6 +82,8 @@ class Learner:
         self.peak_rate = peak_rate_of(
             train, parameters=parameters_of(model), is_fine_tuning=is_fine_tuning
         )
+        if train.learning_rate is None:
+            self.peak_rate = min(self.peak_rate, model.largest_rate)
         self.optimiser = make_optimiser(model, train, self.peak_rate)
         self.averaged = AveragedWeights(model)
         is_half = precision == "float16" and self.device.type == "cuda"

@@ -7,11 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_attnseg.config import ModelConfig
+from napari_attnseg.config import ModelConfig, TrainConfig
+from napari_attnseg.losses import LOSSES
 from napari_attnseg.models import ModelError, build_model, network_config, record
 from napari_attnseg.models.backbones import BACKBONES
 from napari_attnseg.models.catalogue import count_parameters
 from napari_attnseg.models.sizing import multiply_adds
+from napari_attnseg.training.batches import Batch
+from napari_attnseg.training.learner import Learner
 
 PRESETS = {
     ("paper", 3): 65_175_314,
@@ -181,3 +184,32 @@ def test_convolutions_that_do_not_fit_the_levels_are_refused(name: str) -> None:
 
     with pytest.raises(ModelError, match=rf"^{name} is \(1, 2, 3, 4\); give \d positive numbers"):
         build_model(config)
+
+
+def learner_of(options: dict[str, Any], **train: Any) -> Learner:
+    model = build_model(ModelConfig("vnet", options=options))
+    settings = TrainConfig(**train)
+    loss = LOSSES["dice-ce"]
+    return Learner(model, loss, train=settings, is_fine_tuning=False, precision="float32")
+
+
+def test_a_vnet_without_normalisation_takes_smaller_steps_unless_asked_otherwise() -> None:
+    assert learner_of({"norm": "none"}).peak_rate == 1e-3
+    assert learner_of({"norm": "none"}, learning_rate=3e-3).peak_rate == 3e-3
+    assert learner_of({}).peak_rate > 1e-3
+
+
+def test_a_vnet_without_normalisation_learns() -> None:
+    torch.manual_seed(0)
+    learner = learner_of({"widths": (4, 8, 8), "norm": "none"})
+    image = torch.randn(1, 1, 8, 12, 16)
+    image[:, :, 2:6, 3:9, 4:10] += 3
+    label = torch.zeros(1, 8, 12, 16, dtype=torch.int64)
+    label[:, 2:6, 3:9, 4:10] = 1
+
+    losses = [
+        learner.step(Batch(image, label), number=number, rate=learner.peak_rate).loss
+        for number in range(60)
+    ]
+
+    assert losses[-1] < 0.5 * losses[0]

@@ -24,6 +24,9 @@ from napari_attnseg.models.levels import kernels_of, level_name, product, stride
 from napari_attnseg.models.sizing import cost_setting, sized
 from napari_attnseg.models.strided import down_unit, up_unit
 
+UNNORMALISED_RATE = 1e-3
+"""Larger steps lead astray where no normalisation keeps activations in range."""
+
 
 @dataclass(frozen=True)
 class VNetOptions(Config):
@@ -49,8 +52,8 @@ class VNetOptions(Config):
     norm_last: bool = setting(False, help="Activation before normalisation")
     residual: str = setting(
         "joined",
-        help="What a decoder block adds to its output: the joined maps, or the one from below, where "
-        "the deepest block adds nothing",
+        help="What a decoder block adds to its output: the joined maps, or the one from below, "
+        "where the deepest block adds nothing",
         choices=("joined", "risen"),
     )
     head: str = setting(
@@ -122,6 +125,8 @@ class VNet(SegmentationModel):
         self.kernels = kernels_of(options.kernels, levels, dims, usual=options.kernel)
         self.depth = levels - 1
         self.style = UnitStyle(options.norm, "prelu", options.norm_last)
+        if options.norm == "none":
+            self.largest_rate = UNNORMALISED_RATE
         self.downs, self.ups = nn.ModuleDict(), nn.ModuleDict()
         self.skips, self.concats = nn.ModuleDict(), nn.ModuleDict()
         self._build_encoder(make_attention)
