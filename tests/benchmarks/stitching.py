@@ -28,7 +28,7 @@ from napari_attnseg.inference.sliding import evaluating, strongest_class, window
 from napari_attnseg.io import read_volume
 from napari_attnseg.preprocessing import preprocess
 
-SETTINGS = ((1.0, 0.5), (1.0, 0.75), (0.75, 0.5))
+SETTINGS = ((1.0, 0.5), (0.75, 0.25), (0.75, 0.5))
 """Window sizes as a fraction of the run's own, and the overlap of neighbours."""
 CHEAP: dict[str, dict[str, Any]] = {
     "occlusion": {"count": 64},
