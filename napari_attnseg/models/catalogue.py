@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import torch
 
 from napari_attnseg.config import ModelConfig
 from napari_attnseg.models.attention import ATTENTION
-from napari_attnseg.models.backbones import BACKBONES, Backbone
+from napari_attnseg.models.backbones import BACKBONES
 from napari_attnseg.models.build import build_model, places, why_dims_not, why_site_not
 from napari_attnseg.models.contract import SegmentationModel
+from napari_attnseg.models.counts import KnownCounts
 from napari_attnseg.models.networks import NETWORKS
 from napari_attnseg.models.recording import AttentionMap
 from napari_attnseg.models.sites import AttentionSite
@@ -24,10 +26,11 @@ def list_models() -> dict[str, Any]:
     A pair has the places that its backbone offers and its attention suits; ``refused`` says why
     not for each other place. A pair without any has a `reason`, which is None otherwise.
     """
-    return {
-        "backbones": [_backbone(name) for name in BACKBONES],
+    known = KnownCounts()
+    found = {
+        "backbones": [_backbone(name, known) for name in BACKBONES],
         "attentions": [_attention(name) for name in ATTENTION],
-        "networks": [_network(name) for name in NETWORKS],
+        "networks": [_network(name, known) for name in NETWORKS],
         "pairs": [
             _pair(backbone, attention, dims)
             for backbone in BACKBONES
@@ -35,6 +38,8 @@ def list_models() -> dict[str, Any]:
             for dims in (2, 3)
         ],
     }
+    known.save()
+    return found
 
 
 def describe_model(config: ModelConfig) -> dict[str, Any]:
@@ -62,12 +67,17 @@ def count_parameters(module: torch.nn.Module) -> int:
     return sum(one.numel() for one in module.parameters() if one.requires_grad)
 
 
+def _counted(config: ModelConfig, known: KnownCounts) -> int:
+    name = json.dumps(config.to_dict(), sort_keys=True)
+    return known.get(name, lambda: count_parameters(_on_meta(config)))
+
+
 def _on_meta(config: ModelConfig) -> SegmentationModel:
     with torch.device("meta"):
         return build_model(config)
 
 
-def _backbone(name: str) -> dict[str, Any]:
+def _backbone(name: str, known: KnownCounts) -> dict[str, Any]:
     backbone = BACKBONES[name]
     return {
         "name": name,
@@ -76,15 +86,15 @@ def _backbone(name: str) -> dict[str, Any]:
         "dims": list(backbone.dims),
         "sites": list(places(backbone)),
         "presets": [
-            _preset(name, backbone, preset, dims)
+            _preset(name, preset, dims, known)
             for preset in backbone.presets
             for dims in backbone.dims
         ],
     }
 
 
-def _preset(name: str, backbone: Backbone, preset: str, dims: int) -> dict[str, Any]:
-    facts = backbone.presets[preset]
+def _preset(name: str, preset: str, dims: int, known: KnownCounts) -> dict[str, Any]:
+    facts = BACKBONES[name].presets[preset]
     config = ModelConfig(
         backbone=name,
         dims=dims,
@@ -98,7 +108,7 @@ def _preset(name: str, backbone: Backbone, preset: str, dims: int) -> dict[str, 
         "dims": dims,
         "in_channels": facts.in_channels,
         "out_channels": facts.out_channels,
-        "parameters": count_parameters(_on_meta(config)),
+        "parameters": _counted(config, known),
     }
 
 
@@ -117,10 +127,10 @@ def _attention(name: str) -> dict[str, Any]:
     }
 
 
-def _network(name: str) -> dict[str, Any]:
+def _network(name: str, known: KnownCounts) -> dict[str, Any]:
     network = NETWORKS[name]
     config = network.config.to_dict()
-    parameters = count_parameters(_on_meta(network.config))
+    parameters = _counted(network.config, known)
     return {"name": name, "summary": network.summary, **config, "parameters": parameters}
 
 
