@@ -14,8 +14,8 @@ from napari_attnseg.session import Background, Problem, Session, WorkList
 from napari_attnseg.session.cases import OpenCase, label_volume
 from napari_attnseg.session.curves import Curves, read_curves
 from napari_attnseg.session.display import display_window, showable
-from napari_attnseg.session.explanations import layer_title, layer_words
 from napari_attnseg.session.files import project_place, read_json, write_json
+from napari_attnseg.session.maps import layer_title, layer_words
 from napari_attnseg.session.predictions import class_volumes
 from napari_attnseg.session.problem import problem_of
 from napari_attnseg.session.runs import RunInfo, network_title, read_run
