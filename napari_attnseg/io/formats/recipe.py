@@ -69,7 +69,7 @@ def made(recipe: Recipe, name: str, remedy: Remedy | None = None) -> Volume:
         format="recipe", extra={"format": "recipe", "warnings": warnings, **_files(volume)}
     )
     if recipe.classes:
-        data = classes_of_greys(volume.data.max(axis=0, keepdims=True), recipe.classes)
+        data = classes_of_greys(volume.data, recipe.classes, recipe.files[0].name)
         volume = volume.replace(data=data, channels=())
     if recipe.regions:
         values = exclusive_classes(volume.data, recipe.regions, recipe.files[0].name)
