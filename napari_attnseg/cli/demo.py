@@ -136,7 +136,7 @@ class Demo:
         }
         with self._step("explanation", "Looking at what the network looked at"):
             for value in classes:
-                job = {**shared, "target": value, "method": "hires-cam", "attention": False}
+                job = {**shared, "target": value, "attention": False}
                 run_job("explain", job, "Explaining")
             run_job("explain", {**shared, "target": None, "attention": True}, "Attention")
 
