@@ -26,7 +26,9 @@ from napari_attnseg.cohort.phantoms import phantom
 from napari_attnseg.config import ModelConfig, TrainConfig
 from napari_attnseg.losses import LOSSES
 from napari_attnseg.models import build_model
+from napari_attnseg.models.attention import ATTENTION
 from napari_attnseg.models.backbones import BACKBONES
+from napari_attnseg.models.build import places, why_site_not
 from napari_attnseg.training.batches import Batch
 from napari_attnseg.training.learner import Learner
 
@@ -99,12 +101,24 @@ def best_of_coarse(label: Tensor, classes: int, stride: tuple[int, ...]) -> floa
     return best
 
 
+def places_for(backbone: str, attention: str) -> tuple[str, ...]:
+    """Return the places of a module's paper that a backbone has, or else the first that it has."""
+    module = ATTENTION[attention]
+    fits = [
+        one
+        for one in places(BACKBONES[backbone])
+        if not why_site_not(BACKBONES[backbone], module, one)
+    ]
+    return tuple(one for one in module.default_sites if one in fits) or tuple(fits[:1])
+
+
 def overfit(backbone: str, attention: str, steps: int) -> dict[str, Any]:
     """Train until the Dice is high enough or the steps are used up."""
     image, label, classes = case()
     torch.manual_seed(0)
     dims = BACKBONES[backbone].dims[0]
-    model = build_model(ModelConfig(backbone, attention, dims=dims, out_channels=classes))
+    sites = places_for(backbone, attention)
+    model = build_model(ModelConfig(backbone, attention, sites, dims, out_channels=classes))
     ceiling = 1.0
     if backbone in COARSE:
         finer = COARSE[backbone]
@@ -142,11 +156,13 @@ def overfit(backbone: str, attention: str, steps: int) -> dict[str, Any]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backbones", default=",".join(BACKBONES))
+    parser.add_argument("--attention", default="none,paper", help="none, paper, or both")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     names = options.backbones.split(",")
-    pairs = [(name, "none") for name in names] + [(n, PAPERS.get(n, "se")) for n in names]
+    kinds = {"none": lambda name: "none", "paper": lambda name: PAPERS.get(name, "se")}
+    pairs = [(name, kinds[kind](name)) for kind in options.attention.split(",") for name in names]
     rows = []
     print(f"{'backbone':17} {'attention':9} dims steps   Dice wanted CPU s")
     for backbone, attention in pairs:
