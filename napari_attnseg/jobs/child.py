@@ -110,7 +110,8 @@ def _prepare_process() -> None:
     threading.current_thread().name = "job"
     if hasattr(os, "nice"):
         os.nice(max(0, NICENESS - os.nice(0)))
-    # Linux may share its cores among sessions, and this process is one of its own: then only the
-    # session's niceness counts against the window.
-    with contextlib.suppress(OSError):
-        SESSION_NICENESS.write_text(str(NICENESS), encoding="ascii")
+    # Linux may share its cores among sessions. Where this process leads one of its own, only the
+    # session's niceness counts against the window; a terminal's session is left as it is.
+    if hasattr(os, "getsid") and os.getsid(0) == os.getpid():
+        with contextlib.suppress(OSError):
+            SESSION_NICENESS.write_text(str(NICENESS), encoding="ascii")

@@ -234,3 +234,31 @@ def test_a_detached_job_goes_on_after_its_parent_has_ended(tmp_path: Path, until
     assert not kept.exists()
     until(kept.exists)
     assert kept.read_text(encoding="utf-8") == "done 40"
+
+
+SESSION = Path("/proc/self/autogroup")
+
+
+@pytest.mark.skipif(not SESSION.exists(), reason="sessions have no priority here")
+@pytest.mark.parametrize("own_session", [False, True])
+def test_only_a_session_of_its_own_is_lowered_by_a_child(own_session: bool) -> None:
+    # The outer process stands for a terminal, in a session of its own.
+    terminal = (
+        "import subprocess, sys\n"
+        "command = [sys.executable, '-m', 'napari_attnseg.jobs', '--load', 'more_kinds']\n"
+        'job = b\'{"kind": "count", "settings": {"steps": 1}}\\n\'\n'
+        f"subprocess.run(command, input=job, start_new_session={own_session}, check=True,"
+        " stdout=subprocess.DEVNULL)\n"
+        f"print(open({str(SESSION)!r}).read())"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", terminal],
+        start_new_session=True,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+    assert done.stdout.split()[-1] == "0"
