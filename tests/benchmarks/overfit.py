@@ -37,15 +37,15 @@ SIZE = (16, 32, 24)
 LOOK_EVERY = 20
 
 PAPERS = {
-    "anatomynet": "se",
-    "deeplab-resnest": "split",
-    "guided": "dual",
-    "resnet-unet": "se",
-    "unet2d": "se",
-    "unet3d": "pam",
-    "vnet": "pam",
+    "deeplab-resnest": ("split", ()),
+    "guided": ("dual", ()),
+    "resnet-unet": ("se", ("concat",)),
+    "unet2d": ("se", ("concat",)),
+    "unet3d": ("pam", ()),
+    "vnet": ("pam", ()),
 }
-"""Attention that a paper put in a backbone; for the others, squeeze and excitation."""
+"""Attention that a paper put in a backbone, and where, if not where the module's own paper did;
+for the others, squeeze and excitation."""
 
 COARSE = {"fcn32s": 1, "fcn16s": 2}
 """Networks whose logits are coarser than labels: the deepest stride over that of the logits."""
@@ -104,6 +104,9 @@ def best_of_coarse(label: Tensor, classes: int, stride: tuple[int, ...]) -> floa
 def places_for(backbone: str, attention: str) -> tuple[str, ...]:
     """Return the places of a module's paper that a backbone has, or else the first that it has."""
     module = ATTENTION[attention]
+    name, sites = PAPERS.get(backbone, ("", ()))
+    if name == attention and sites:
+        return sites
     fits = [
         one
         for one in places(BACKBONES[backbone])
@@ -135,8 +138,9 @@ def overfit(backbone: str, attention: str, steps: int) -> dict[str, Any]:
     began, dice, done = time.process_time(), 0.0, 0
     while done < steps and dice < enough:
         for _ in range(LOOK_EVERY):
-            falling = (1 + math.cos(math.pi * done / steps)) / 2
-            learner.step(Batch(image, label), number=done, rate=learner.peak_rate * falling)
+            part = done / steps
+            rate = learner.peak_rate * (1 + math.cos(math.pi * part)) / 2
+            learner.step(Batch(image, label), number=done, rate=rate, progress=part)
             done += 1
         with torch.no_grad():
             dice = mean_dice(cast("Tensor", model.eval()(image)), label, classes)
@@ -161,7 +165,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     names = options.backbones.split(",")
-    kinds = {"none": lambda name: "none", "paper": lambda name: PAPERS.get(name, "se")}
+    kinds = {"none": lambda name: "none", "paper": lambda name: PAPERS.get(name, ("se", ()))[0]}
     pairs = [(name, kinds[kind](name)) for kind in options.attention.split(",") for name in names]
     rows = []
     print(f"{'backbone':17} {'attention':9} dims steps   Dice wanted CPU s")
