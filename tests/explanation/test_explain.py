@@ -254,7 +254,7 @@ def test_no_positive_evidence_is_said_and_the_map_stays_raw(make_run: Any, image
     for one in act:
         one.negative_slope = 0.0
 
-    made = explain(run, image, 0, layer="decoder0")
+    made = explain(run, image, 0, "hires-cam", layer="decoder0")
 
     assert made.info["positive_evidence"] is False
     assert made.map.data.min() < 0
@@ -293,11 +293,11 @@ def test_methods_are_listed_with_a_sentence_the_default_first() -> None:
 
 def test_a_map_is_written_beside_its_record(make_run: Any, image: Volume, tmp_path: Path) -> None:
     run = make_run(classes={3: "liver", 9: "spleen"})
-    made = explain(run, image.reoriented("LPS"), found_class(run, image), layer="encoder1")
+    value = found_class(run, image)
+    made = explain(run, image.reoriented("LPS"), value, "hires-cam", layer="encoder1")
 
     file, record = write_explanation(tmp_path / "maps", "case7", made)
 
-    value = made.info["class"]
     assert file == tmp_path / "maps" / f"case7_hires-cam_{value}_encoder1.nii.gz"
     assert record == file.with_name(f"case7_hires-cam_{value}_encoder1.json")
     assert json.loads(record.read_text())["map"] == file.name

@@ -24,7 +24,7 @@ from napari_attnseg.models import SegmentationModel
 
 PATCH = (8, 12, 16)
 SIZES = ((11, 18, 16), (8, 21, 19))
-ROUNDED = ("ablation-cam",)
+ROUNDED = ("ablation-cam", "integrated-gradients", "modality")
 """Small differences of scores, which float32 rounds to about 1e-5 of the largest."""
 OPTIONS: dict[str, dict[str, Any]] = {
     "occlusion": {"size": 7, "step": 6, "baseline": "zero"},

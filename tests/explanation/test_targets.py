@@ -268,10 +268,12 @@ def test_different_targets_have_different_maps(make_run: Any) -> None:
     run = make_run()
     image = Volume(np.random.default_rng(0).normal(size=(1, *SHAPE)).astype("f4"), np.eye(4))
 
-    one = explain(run, image, {"class": 1, "kind": "voxel", "at": [3, 4, 5]})
-    another = explain(run, image, {"class": 1, "kind": "voxel", "at": [13, 14, 5]})
-    against = explain(run, image, {"class": 1, "kind": "voxel", "at": [3, 4, 5], "versus": 2})
-    other = explain(run, image, {"class": 2, "kind": "voxel", "at": [3, 4, 5]})
+    one = explain(run, image, {"class": 1, "kind": "voxel", "at": [3, 4, 5]}, "hires-cam")
+    another = explain(run, image, {"class": 1, "kind": "voxel", "at": [13, 14, 5]}, "hires-cam")
+    against = explain(
+        run, image, {"class": 1, "kind": "voxel", "at": [3, 4, 5], "versus": 2}, "hires-cam"
+    )
+    other = explain(run, image, {"class": 2, "kind": "voxel", "at": [3, 4, 5]}, "hires-cam")
 
     assert not np.allclose(one.map.data, another.map.data)
     difference = one.map.data - other.map.data

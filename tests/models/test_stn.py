@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from napari_attnseg.axes import Size
 from napari_attnseg.config import ModelConfig
-from napari_attnseg.explanation.explain import explain_tensor
+from napari_attnseg.explanation import explain_tensor
 from napari_attnseg.models import LayerGrid, SegmentationModel, build_model, record
 from napari_attnseg.models.attention import ATTENTION
 from napari_attnseg.models.attention.stn import MODES
