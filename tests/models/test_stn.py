@@ -244,10 +244,10 @@ def test_a_class_activation_map_follows_the_image() -> None:
     config = ModelConfig(attention="stn", attention_options={"mode": "translation"})
     model = build_model(config).eval()
     x, mask = blob(8, 12, 16), torch.ones(8, 12, 16, dtype=torch.bool)
-    still = explain_tensor(model, x, mask, layer="encoder0")
+    still = explain_tensor(model, x, mask, method="hires-cam", layer="encoder0")
     model.entrance.module.out.bias.data[0] = 2 * 4 / 16  # four voxels
 
-    moved = explain_tensor(model, x, mask, layer="encoder0")
+    moved = explain_tensor(model, x, mask, method="hires-cam", layer="encoder0")
 
     def peak(one: Tensor) -> int:
         return int(one.abs().sum(dim=(0, 1, 2, 3)).argmax())
